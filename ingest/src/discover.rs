@@ -1,0 +1,1 @@
+//! Discovery by listing: finds the files of a source without looking at old ones again.

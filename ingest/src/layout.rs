@@ -1,0 +1,1 @@
+//! Layouts: how the keys of a source tell path, captures and time.

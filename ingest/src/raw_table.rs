@@ -1,0 +1,1 @@
+//! `raw.<source>`: the raw lines as a SQL table.

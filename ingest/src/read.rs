@@ -1,0 +1,1 @@
+//! The one read of a chunk: fetch, inflate, split, parse, send.
