@@ -1,3 +1,15 @@
-//! To be written.
+//! Where features live: the Parquet tree (offline), the tables by entity (online), and SQL over the former.
+//!
+//! **Invariants:** a file's content of a lower order never replaces one of a higher; every key that may be live online
+//! for a chunk and path is in its published file or in the hidden list of vanished keys beside it; readers see whole
+//! files only, and no answer mixes two versions of one.
 
 #![warn(missing_docs)]
+
+mod error;
+mod offline;
+mod online;
+
+pub use error::StoreError;
+pub use offline::{PartitionFile, Published, Publisher, Put, Staged};
+pub use online::OnlineStore;
