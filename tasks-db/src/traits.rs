@@ -1,0 +1,161 @@
+//! What a task database must be able to do, cut into the parts that different people use.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use neartime_model::{FeatureName, FeatureVersion, Instant, SourceName, Span};
+
+use crate::{
+    BackfillRequest, Claim, ClaimRequest, CronDeclaration, CronEnd, CronLease, CronRequest, CronRow, Ended,
+    FeatureDeclaration, FeatureStanding, KnownFeature, Lease, Parking, PathSeen, QuarantineQuery, QuarantineRow,
+    ReadSummary, Registered, Registration, Result, RetryRequest, RunOutcome, SourceDeclaration, StateCount, TaskDetail,
+    TaskId, TaskQuery, TaskRow, WorkerSource,
+};
+
+/// The whole task database: what the scheduler and the command line hold.
+#[async_trait]
+pub trait TasksDb: Intake + Claims + Operate + Look + CronJobs + fmt::Debug {
+    /// The database's present instant, the only clock that decides what is due or expired.
+    async fn now(&self) -> Result<Instant>;
+
+    /// A way to open a connection for heartbeats alone, on another thread and runtime.
+    fn hearts(&self) -> Box<dyn HeartSource>;
+
+    /// Ends the background work of the connections and closes them.
+    async fn close(&self);
+}
+
+/// Declaring sources and features, and registering files.
+#[async_trait]
+pub trait Intake: Send + Sync {
+    /// Remembers sources; a width or layout that differs from that of a source with tasks is refused, and then none
+    /// is remembered.
+    async fn declare_sources(&self, sources: &[SourceDeclaration]) -> Result<()>;
+
+    /// Remembers features and when each version was first seen. Refused, and then none is remembered: a changed
+    /// definition under an unchanged version; other keys, another engine or another type of a column under the same
+    /// name. A lower version than known is no error, only shown.
+    async fn declare_features(&self, features: &[FeatureDeclaration]) -> Result<Vec<KnownFeature>>;
+
+    /// Makes the same checks as the two calls above, and remembers nothing.
+    async fn check(&self, sources: &[SourceDeclaration], features: &[FeatureDeclaration]) -> Result<()>;
+
+    /// Registers files in one transaction. A version that is already its key's newest changes nothing; any other
+    /// becomes the newest, raises the generation and makes the task due again.
+    async fn register(&self, registration: &Registration) -> Result<Registered>;
+
+    /// Arms runs on the tasks that completed after a feature's version was first seen without running it (an older
+    /// binary completed them); gives their number. Looks at each completed task once, so that it may be called in
+    /// every pass.
+    async fn arm_missing_runs(&self, source: &WorkerSource) -> Result<u64>;
+
+    /// Every path of a source with the newest chunk that it has.
+    async fn paths(&self, source: &SourceName) -> Result<Vec<PathSeen>>;
+}
+
+/// Taking due tasks and ending what was taken.
+///
+/// **Invariant:** every call that takes a [`Lease`] changes nothing and fails with
+/// [`LeaseLost`](crate::TasksError::LeaseLost) unless the task is running under exactly that fence.
+#[async_trait]
+pub trait Claims: Send + Sync {
+    /// Takes a due task, or one whose lease ran out: of the (source, path) pairs with due work the one served longest
+    /// ago, then its oldest chunk, and every fourth time that of its backfill. `None` where nothing is due.
+    async fn claim(&self, request: &ClaimRequest) -> Result<Option<Claim>>;
+
+    /// Takes this very task, due or not, unless another claim holds it (`None`). The claim has no runs to do: it is
+    /// for writing again what is published already. End it with [`complete`](Self::complete).
+    async fn hold(&self, task: TaskId, worker: &str, lease: Span) -> Result<Option<Claim>>;
+
+    /// Reads the input and the runs to do again, at the present generation, under the same fence.
+    async fn refresh(&self, lease: &Lease, features: &[(FeatureName, FeatureVersion)]) -> Result<Claim>;
+
+    /// Writes that a run is about to begin, so that a claim that dies under it can be told from its neighbours.
+    async fn start_run(&self, lease: &Lease, feature: &FeatureName) -> Result<()>;
+
+    /// Writes how one run ended, before the claim ends.
+    async fn finish_run(&self, lease: &Lease, outcome: &RunOutcome) -> Result<()>;
+
+    /// Ends the claim with a verdict on each run. `read` replaces the task's quarantine; `None` leaves it (nothing
+    /// was read). Where the generation moved meanwhile, or a run has tries left, the task waits again. Safe to repeat
+    /// after an unknown outcome.
+    async fn complete(&self, lease: &Lease, outcomes: &[RunOutcome], read: Option<&ReadSummary>) -> Result<Ended>;
+
+    /// Gives the task back without a verdict and at no cost: a service is away, or the worker stops. It is due again
+    /// after `delay`.
+    async fn release(&self, lease: &Lease, delay: Span, note: &str) -> Result<()>;
+
+    /// Ends the claim without a verdict and counts it as such (past the hard deadline), as if its lease had run out.
+    async fn abandon(&self, lease: &Lease, note: &str) -> Result<()>;
+
+    /// Parks the task because its input cannot be read; where the generation moved meanwhile it waits instead.
+    async fn park(&self, lease: &Lease, parking: &Parking) -> Result<Ended>;
+
+    /// The next instant at which a claim on one of the sources can succeed, lease ends included; `None` where nothing
+    /// waits or runs.
+    async fn next_due_at(&self, sources: &[SourceName]) -> Result<Option<Instant>>;
+}
+
+/// What an operator orders.
+#[async_trait]
+pub trait Operate: Send + Sync {
+    /// Arms again what is parked or failing, attempts back to 0; gives the number of tasks. Raises the generation of
+    /// those with missing or quarantined files.
+    async fn retry(&self, request: &RetryRequest) -> Result<u64>;
+
+    /// Arms a feature's runs on old tasks, in the second lane, without raising a generation; gives the number of
+    /// tasks.
+    async fn backfill(&self, request: &BackfillRequest) -> Result<u64>;
+}
+
+/// Reading the task table.
+#[async_trait]
+pub trait Look: Send + Sync {
+    /// A page of tasks, oldest chunk first.
+    async fn tasks(&self, query: &TaskQuery) -> Result<Vec<TaskRow>>;
+
+    /// Everything about one task; `None` where there is no such task.
+    async fn task(&self, task: TaskId) -> Result<Option<TaskDetail>>;
+
+    /// How many tasks are in each state, by source; states without tasks are left out.
+    async fn counts(&self) -> Result<Vec<StateCount>>;
+
+    /// How each feature that was ever declared stands, sorted by name.
+    async fn features(&self) -> Result<Vec<FeatureStanding>>;
+
+    /// A page of quarantine entries, by task.
+    async fn quarantine(&self, query: &QuarantineQuery) -> Result<Vec<QuarantineRow>>;
+}
+
+/// Jobs on a schedule, once for a fleet.
+#[async_trait]
+pub trait CronJobs: Send + Sync {
+    /// Makes the job if it is new; a changed schedule takes the declared `next_at`, an unchanged one keeps its own.
+    async fn ensure_cron(&self, job: &CronDeclaration) -> Result<()>;
+
+    /// Takes a due job, or one whose lease ran out; `None` where nothing is due.
+    async fn claim_cron(&self, request: &CronRequest) -> Result<Option<CronLease>>;
+
+    /// Ends a run of the job and says when it is due next.
+    async fn finish_cron(&self, lease: &CronLease, end: &CronEnd) -> Result<()>;
+
+    /// All jobs, sorted by name.
+    async fn cron_jobs(&self) -> Result<Vec<CronRow>>;
+}
+
+/// Opens connections for heartbeats. It can be moved to the thread that beats, whose runtime then owns the connection.
+#[async_trait]
+pub trait HeartSource: Send + Sync {
+    /// Opens a connection of its own, so that no work can starve it.
+    async fn open(&self) -> Result<Box<dyn Heart>>;
+}
+
+/// Keeps claims alive.
+#[async_trait]
+pub trait Heart: Send {
+    /// Extends the leases to `extend` from now; gives those that are lost.
+    async fn beat(&mut self, leases: &[Lease], extend: Span) -> Result<Vec<Lease>>;
+
+    /// Extends a cron job's lease to `extend` from now; fails where it is lost.
+    async fn beat_cron(&mut self, lease: &CronLease, extend: Span) -> Result<()>;
+}
