@@ -11,5 +11,5 @@ mod offline;
 mod online;
 
 pub use error::StoreError;
-pub use offline::{PartitionFile, Published, Publisher, Put, Staged};
-pub use online::OnlineStore;
+pub use offline::{FeaturesStore, Footer, PartitionFile, Published, PublishedFile, Publisher, Put, Staged};
+pub use online::{OnlinePublished, OnlineStore, Rebuilt, SqliteOnlineStore, lookup, publish_online, rebuild_latest};

@@ -1,7 +1,23 @@
 //! The features store: a tree of Parquet files, one for each feature, chunk and path.
 
+mod adapt;
+mod directory;
+mod encode;
+mod footer;
+pub(crate) mod keys;
+mod listing;
 mod partition_file;
+mod published;
 mod publisher;
+mod reader;
+mod store;
 
+pub(crate) use adapt::column_as;
+pub use footer::Footer;
+pub(crate) use listing::{ListedFile, list_files};
 pub use partition_file::{PartitionFile, Published};
+pub use published::PublishedFile;
+pub(crate) use published::is_changed;
 pub use publisher::{Publisher, Put, Staged};
+pub use store::FeaturesStore;
+pub(crate) use store::key_schema;

@@ -1,7 +1,9 @@
 //! How whole files get to their fixed names: the part of the features store that differs between places.
 
+use std::any::Any;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use object_store::ObjectMeta;
@@ -18,7 +20,7 @@ pub trait Publisher: Send + Sync + fmt::Debug {
 
     /// Keeps the other publishers of `key` out until the guard is dropped; where compare-and-swap alone decides, the
     /// guard does nothing.
-    async fn lock(&self, key: &Path) -> Result<Box<dyn Send + Sync>, StoreError>;
+    async fn lock(&self, key: &Path) -> Result<Arc<dyn Any + Send + Sync>, StoreError>;
 
     /// Puts a staged file at `key` durably, if what is there is still `found` (`None`: nothing is there).
     async fn put(&self, staged: Box<dyn Staged>, key: &Path, found: Option<&ObjectMeta>) -> Result<Put, StoreError>;

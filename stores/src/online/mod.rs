@@ -3,6 +3,16 @@
 //! One table a feature. Every write carries a timestamp (the event time, or the fence of the claim) and applies only
 //! if the row's own is not higher, so that replay and disorder are no-ops. Rows are folded at read, never at write.
 
+mod lookup;
+mod publish;
+mod rebuild;
+mod sqlite;
+
+pub use lookup::lookup;
+pub use publish::{OnlinePublished, publish_online};
+pub use rebuild::{Rebuilt, rebuild_latest};
+pub use sqlite::SqliteOnlineStore;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;

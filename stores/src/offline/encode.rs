@@ -1,0 +1,232 @@
+//! Rows to Parquet, the same bytes for the same rows whatever batches they arrive in.
+//!
+//! The writer looks at page and dictionary limits at the end of each batch that it is given, so batches are cut to one
+//! size first. Memory is one batch and the encoded row group, whatever the number of rows.
+
+use std::cmp::Ordering;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, StringArray};
+use datafusion::arrow::compute::BatchCoalescer;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{KeyValue, ParquetMetaDataReader, SortingColumn};
+use parquet::file::properties::WriterProperties;
+use tokio::sync::mpsc;
+
+use super::adapt::column_as;
+use crate::StoreError;
+
+/// Rows of one batch handed to the writer.
+const BATCH_ROWS: usize = 8 * 1024;
+
+/// Rows of a row group, a multiple of [`BATCH_ROWS`]: small enough that one encoded row group of the longest keys
+/// fits into memory, large enough that a column chunk is worth a request.
+const ROW_GROUP_ROWS: usize = 8 * BATCH_ROWS;
+
+/// What is to be written.
+#[derive(Clone, Debug)]
+pub(super) struct Layout {
+    /// The columns of the file; the row key comes first.
+    pub(super) schema: SchemaRef,
+    /// How many columns the row key has. They are text.
+    pub(super) key_columns: usize,
+    /// The footer's key-value metadata.
+    pub(super) metadata: Vec<KeyValue>,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Encoded {
+    pub(super) rows: u64,
+    pub(super) size_bytes: u64,
+}
+
+enum Piece {
+    Rows(RecordBatch),
+    End,
+}
+
+/// Writes `rows` into the file at `path`, syncs it and reads its footer back.
+pub(super) async fn encode(
+    path: PathBuf,
+    layout: Layout,
+    mut rows: SendableRecordBatchStream,
+) -> Result<Encoded, StoreError> {
+    let (sender, receiver) = mpsc::channel(2);
+    let writer = tokio::task::spawn_blocking(move || write_file(&path, layout, receiver));
+    let mut broken_off = None;
+    while broken_off.is_none() {
+        let piece = match rows.next().await {
+            Some(Ok(batch)) => Piece::Rows(batch),
+            Some(Err(error)) => {
+                broken_off = Some(error);
+                break;
+            }
+            None => Piece::End,
+        };
+        let last = matches!(piece, Piece::End);
+        // A closed channel means that the writer has failed: its own error tells why.
+        if sender.send(piece).await.is_err() || last {
+            break;
+        }
+    }
+    drop(sender);
+    let written = writer.await.map_err(|error| StoreError::failed("encoding parquet", error))?;
+    match broken_off {
+        Some(error) => Err(StoreError::Rows(error)),
+        None => written,
+    }
+}
+
+fn write_file(path: &Path, layout: Layout, mut pieces: mpsc::Receiver<Piece>) -> Result<Encoded, StoreError> {
+    let error = |error| parquet_error(path, error);
+    let file = File::options().write(true).open(path).map_err(|io| io_error("opening", path, io))?;
+    let properties = properties(&layout);
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(file, Arc::clone(&layout.schema), options).map_err(error)?;
+    let mut coalescer = BatchCoalescer::new(Arc::clone(&layout.schema), BATCH_ROWS);
+    let mut order = OrderCheck::default();
+    loop {
+        match pieces.blocking_recv() {
+            Some(Piece::Rows(batch)) => {
+                let batch = conform(&batch, &layout)?;
+                order.check(&batch, layout.key_columns)?;
+                coalescer.push_batch(batch).map_err(|arrow| StoreError::failed("cutting batches to size", arrow))?;
+            }
+            Some(Piece::End) => break,
+            None => return Err(StoreError::broken_rule("the rows broke off before their end")),
+        }
+        while let Some(batch) = coalescer.next_completed_batch() {
+            writer.write(&batch).map_err(error)?;
+        }
+    }
+    coalescer.finish_buffered_batch().map_err(|arrow| StoreError::failed("cutting batches to size", arrow))?;
+    while let Some(batch) = coalescer.next_completed_batch() {
+        writer.write(&batch).map_err(error)?;
+    }
+    writer.finish().map_err(error)?;
+    writer.inner().sync_all().map_err(|io| io_error("syncing", path, io))?;
+    verify(path, order.rows)
+}
+
+/// Reads the footer back, so that a file that the disk garbled is not published.
+fn verify(path: &Path, rows: u64) -> Result<Encoded, StoreError> {
+    let file = File::open(path).map_err(|io| io_error("opening", path, io))?;
+    let size_bytes = file.metadata().map_err(|io| io_error("looking at", path, io))?.len();
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(&file).map_err(|error| parquet_error(path, error))?;
+    let found = metadata.file_metadata().num_rows();
+    if u64::try_from(found) == Ok(rows) {
+        Ok(Encoded { rows, size_bytes })
+    } else {
+        Err(StoreError::broken_rule(format!("{rows} rows were written to {}, {found} came back", path.display())))
+    }
+}
+
+fn properties(layout: &Layout) -> WriterProperties {
+    let sorting = (0_i32..)
+        .take(layout.key_columns)
+        .map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: true })
+        .collect();
+    WriterProperties::builder()
+        // The default would name the library's version, and an upgrade would change every file.
+        .set_created_by("neartime".to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_key_value_metadata(Some(layout.metadata.clone()))
+        .set_sorting_columns(Some(sorting))
+        .build()
+}
+
+/// The batch with exactly the columns and types of the file: engines may compute with views.
+fn conform(batch: &RecordBatch, layout: &Layout) -> Result<RecordBatch, StoreError> {
+    if batch.num_columns() != layout.schema.fields().len() {
+        return Err(StoreError::broken_rule(format!(
+            "the rows have {} columns, the file has {}",
+            batch.num_columns(),
+            layout.schema.fields().len()
+        )));
+    }
+    let columns = layout.schema.fields().iter().map(|field| {
+        let column = batch
+            .column_by_name(field.name())
+            .ok_or_else(|| StoreError::broken_rule(format!("the rows have no column `{}`", field.name())))?;
+        column_as(column, field.data_type())
+    });
+    let columns = columns.collect::<Result<Vec<ArrayRef>, _>>()?;
+    RecordBatch::try_new(Arc::clone(&layout.schema), columns)
+        .map_err(|error| StoreError::failed("fitting rows to the file's columns", error))
+}
+
+/// Checks that row keys rise strictly: the bytes, the pruning and the list of vanished keys all rest on it.
+#[derive(Debug, Default)]
+struct OrderCheck {
+    rows: u64,
+    last: Option<Vec<Option<String>>>,
+}
+
+impl OrderCheck {
+    fn check(&mut self, batch: &RecordBatch, key_columns: usize) -> Result<(), StoreError> {
+        let Some(last_row) = batch.num_rows().checked_sub(1) else { return Ok(()) };
+        let keys = text_columns(batch, key_columns)?;
+        let rising = (1..=last_row).all(|row| compare(&keys, row - 1, row) == Ordering::Less);
+        let follows = self.last.as_ref().is_none_or(|last| {
+            let first = keys.iter().map(|column| value(column, 0));
+            last.iter().map(Option::as_deref).cmp(first) == Ordering::Less
+        });
+        if !(rising && follows) {
+            return Err(StoreError::broken_rule("the rows do not rise by their row key, each key once"));
+        }
+        self.rows += batch.num_rows() as u64;
+        self.last = Some(keys.iter().map(|column| value(column, last_row).map(str::to_owned)).collect());
+        Ok(())
+    }
+}
+
+fn compare(keys: &[&StringArray], left: usize, right: usize) -> Ordering {
+    keys.iter().map(|column| value(column, left)).cmp(keys.iter().map(|column| value(column, right)))
+}
+
+/// The text of one cell, null before any text.
+pub(super) fn value(column: &StringArray, row: usize) -> Option<&str> {
+    column.is_valid(row).then(|| column.value(row))
+}
+
+/// The first `count` columns as text.
+pub(super) fn text_columns(batch: &RecordBatch, count: usize) -> Result<Vec<&StringArray>, StoreError> {
+    batch
+        .columns()
+        .iter()
+        .take(count)
+        .map(|column| {
+            let text = column.as_any().downcast_ref::<StringArray>();
+            text.ok_or_else(|| StoreError::broken_rule(format!("a row key has type {}, not text", column.data_type())))
+        })
+        .collect()
+}
+
+fn parquet_error(path: &Path, error: ParquetError) -> StoreError {
+    let attempted = format!("writing {}", path.display());
+    // A full disk comes wrapped in the writer's own error.
+    match error {
+        ParquetError::External(cause) if cause.is::<std::io::Error>() => StoreError::unavailable(attempted, cause),
+        error => StoreError::failed(attempted, error),
+    }
+}
+
+/// The error of a file system: away or full, unless the name itself cannot be.
+pub(super) fn io_error(verb: &str, path: &Path, error: std::io::Error) -> StoreError {
+    let attempted = format!("{verb} {}", path.display());
+    match error.kind() {
+        std::io::ErrorKind::InvalidFilename | std::io::ErrorKind::InvalidInput => StoreError::failed(attempted, error),
+        _ => StoreError::unavailable(attempted, error),
+    }
+}

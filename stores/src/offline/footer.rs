@@ -1,0 +1,69 @@
+//! What a published file says of itself, in the key-value metadata of its Parquet footer.
+//!
+//! | key | value |
+//! |---|---|
+//! | `neartime.feature` | name of the feature |
+//! | `neartime.version` | its version, decimal |
+//! | `neartime.generation` | generation of the input, decimal |
+//! | `neartime.engine` | name of the engine |
+//! | `neartime.source` | name of the source |
+//! | `neartime.file_path` | the task's path, may be empty |
+//! | `neartime.data_chunk` | first instant of the chunk, RFC 3339 UTC |
+//! | `neartime.chunk` | width of the chunk, `10m` |
+//! | `neartime.row_key` | columns of the row key, in order, joined by commas |
+//!
+//! Nothing of the run itself stands there (no clock, no fence, no host), so that the same input gives the same bytes.
+
+use neartime_model::{ContentOrder, FeatureVersion, FilePath, Generation};
+use parquet::file::metadata::{FileMetaData, KeyValue};
+
+use super::PartitionFile;
+
+const FEATURE: &str = "neartime.feature";
+const VERSION: &str = "neartime.version";
+const GENERATION: &str = "neartime.generation";
+const ENGINE: &str = "neartime.engine";
+const SOURCE: &str = "neartime.source";
+const FILE_PATH: &str = "neartime.file_path";
+const DATA_CHUNK: &str = "neartime.data_chunk";
+const CHUNK: &str = "neartime.chunk";
+const ROW_KEY: &str = "neartime.row_key";
+
+/// What the footer of a published file says that readers act on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Footer {
+    /// Which content wins.
+    pub order: ContentOrder,
+    /// The task's path.
+    pub file_path: FilePath,
+}
+
+impl Footer {
+    /// The metadata of a file of this order.
+    pub(super) fn write(file: &PartitionFile, order: ContentOrder) -> Vec<KeyValue> {
+        let table = &file.table;
+        let row_key: Vec<&str> = table.output.row_key().map(|column| column.name.as_str()).collect();
+        let entry = |key: &str, value: String| KeyValue::new(key.to_owned(), value);
+        vec![
+            entry(FEATURE, table.name.to_string()),
+            entry(VERSION, order.version.to_string()),
+            entry(GENERATION, order.generation.to_string()),
+            entry(ENGINE, table.engine.to_owned()),
+            entry(SOURCE, table.source.to_string()),
+            entry(FILE_PATH, file.file_path.to_string()),
+            entry(DATA_CHUNK, file.chunk.start().to_string()),
+            entry(CHUNK, file.chunk.width().to_string()),
+            entry(ROW_KEY, row_key.join(",")),
+        ]
+    }
+
+    /// Reads it back; `None` if the file is none of ours.
+    pub(super) fn read(metadata: &FileMetaData) -> Option<Self> {
+        let entries = metadata.key_value_metadata()?;
+        let value = |key: &str| entries.iter().find(|entry| entry.key == key)?.value.as_deref();
+        let version = FeatureVersion(value(VERSION)?.parse().ok()?);
+        let generation = Generation(value(GENERATION)?.parse().ok()?);
+        let file_path = FilePath::new(value(FILE_PATH)?);
+        Some(Self { order: ContentOrder { version, generation }, file_path })
+    }
+}

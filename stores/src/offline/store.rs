@@ -1,0 +1,291 @@
+//! The features store itself: publish, read back, list.
+
+use std::path::Path as FsPath;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use neartime_engine::{FeatureTable, OnlineLayout};
+use neartime_model::{ContentOrder, FilePath};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+
+use super::directory::DirectoryPublisher;
+use super::encode::{Encoded, Layout, encode, io_error};
+use super::footer::Footer;
+use super::keys::{self, KeyStream};
+use super::listing::{ListedFile, list_files};
+use super::published::PublishedFile;
+use super::{PartitionFile, Published, Publisher, Put, Staged};
+use crate::StoreError;
+
+/// The features store of one place: reads go through `object_store`, replacing files through a [`Publisher`].
+#[derive(Clone, Debug)]
+pub struct FeaturesStore {
+    objects: Arc<dyn ObjectStore>,
+    root: Path,
+    publisher: Arc<dyn Publisher>,
+}
+
+impl FeaturesStore {
+    /// The store below `root` of `objects`; `publisher` takes keys below the root.
+    pub fn new(objects: Arc<dyn ObjectStore>, root: Path, publisher: Arc<dyn Publisher>) -> Self {
+        Self { objects, root, publisher }
+    }
+
+    /// The store in a directory, which need not exist yet.
+    ///
+    /// # Errors
+    /// Failed if the path cannot be made absolute.
+    pub fn directory(root: &FsPath) -> Result<Self, StoreError> {
+        let absolute = std::path::absolute(root).map_err(|error| io_error("finding", root, error))?;
+        let prefix = Path::from_absolute_path(&absolute)
+            .map_err(|error| StoreError::failed(format!("naming {}", root.display()), error))?;
+        let publisher = Arc::new(DirectoryPublisher::new(absolute));
+        Ok(Self::new(Arc::new(LocalFileSystem::new()), prefix, publisher))
+    }
+
+    /// Where its bytes are read.
+    pub fn objects(&self) -> &Arc<dyn ObjectStore> {
+        &self.objects
+    }
+
+    /// The key of the root in [`FeaturesStore::objects`].
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Writes `rows` (columns as in the table's output, rising by row key) and puts them at the file's name, unless a
+    /// file of a higher order is there. For tables that are not [`OnlineLayout::Latest`], the row keys that the file
+    /// in place has and the new one has not are first listed durably, for [`crate::publish_online`] to delete.
+    ///
+    /// # Errors
+    /// Rows if the stream breaks off; Unavailable if the place is away or full; Failed if the rows do not fit.
+    pub async fn publish(
+        &self,
+        file: &PartitionFile,
+        order: ContentOrder,
+        rows: SendableRecordBatchStream,
+    ) -> Result<Published, StoreError> {
+        if let Some(found) = self.order_in_place(file).await?.filter(|found| *found > order) {
+            return Ok(Published::Superseded { found });
+        }
+        let layout = Layout {
+            schema: file.table.output.arrow(),
+            key_columns: file.table.output.row_key().count(),
+            metadata: Footer::write(file, order),
+        };
+        let staged = self.publisher.stage(&file.key()?).await?;
+        let encoded = encode(staged.path(), layout, rows).await?;
+        let (store, file) = (self.clone(), file.clone());
+        // On a task of its own: a caller that is cancelled between comparing and replacing would give up the lock
+        // while the rename is still to come.
+        let committed = tokio::spawn(async move { store.commit(&file, order, staged, encoded).await }).await;
+        committed.map_err(|error| StoreError::failed("publishing", error))?
+    }
+
+    async fn commit(
+        &self,
+        file: &PartitionFile,
+        order: ContentOrder,
+        mut staged: Box<dyn Staged>,
+        encoded: Encoded,
+    ) -> Result<Published, StoreError> {
+        let key = file.key()?;
+        loop {
+            let _lock = self.publisher.lock(&key).await?;
+            let found = self.head(&key).await?;
+            let in_place = match &found {
+                Some(meta) => self.open_readable(meta).await?,
+                None => None,
+            };
+            if let Some(found) = order_of(in_place.as_ref()).filter(|found| *found > order) {
+                return Ok(Published::Superseded { found });
+            }
+            if let (Some(in_place), OnlineLayout::PerChunk) = (&in_place, file.table.online) {
+                self.list_vanished(file, in_place, &*staged).await?;
+            }
+            match self.publisher.put(staged, &key, found.as_ref()).await? {
+                Put::Done => return Ok(Published::Written { rows: encoded.rows, size_bytes: encoded.size_bytes }),
+                Put::Changed(back) => staged = back,
+            }
+        }
+    }
+
+    /// Adds to the hidden list the row keys that `in_place` has and `staged` has not.
+    ///
+    /// A key that is on the list already stays there even if the new file has it again: should this process die before
+    /// the rename, the file in place still has it not. [`crate::publish_online`] leaves such keys out.
+    async fn list_vanished(
+        &self,
+        file: &PartitionFile,
+        in_place: &PublishedFile,
+        staged: &dyn Staged,
+    ) -> Result<(), StoreError> {
+        let schema = key_schema(&file.table);
+        let new = self.open_staged(staged).await?.keys(&schema)?;
+        let old = until_corrupt(in_place.keys(&schema)?);
+        let mut vanished = keys::difference(Arc::clone(&schema), old, new);
+        let Some(first) = vanished.try_next().await? else { return Ok(()) };
+        let vanished = futures::stream::iter([Ok(first)]).chain(vanished).boxed();
+
+        let list = file.vanished_key()?;
+        let listed = self.head(&list).await?;
+        let before = match &listed {
+            Some(meta) => self.open_version(meta).await?.keys(&schema)?,
+            None => keys::none(),
+        };
+        let all = keys::union(Arc::clone(&schema), before, vanished);
+        let layout = Layout { key_columns: schema.fields().len(), schema, metadata: Vec::new() };
+        let staged = self.publisher.stage(&list).await?;
+        encode(staged.path(), layout.clone(), as_rows(layout.schema, all)).await?;
+        match self.publisher.put(staged, &list, listed.as_ref()).await? {
+            Put::Done => Ok(()),
+            Put::Changed(_) => {
+                Err(StoreError::unavailable(format!("writing {list}"), "somebody else wrote it meanwhile"))
+            }
+        }
+    }
+
+    /// Lists the files of a feature, in no order. Their `file_path` is empty: a listing does not tell it.
+    ///
+    /// # Errors
+    /// Failed if the feature has no folder name; the stream ends with Unavailable if the place is away.
+    pub fn files(
+        &self,
+        table: &Arc<FeatureTable>,
+    ) -> Result<BoxStream<'static, Result<PartitionFile, StoreError>>, StoreError> {
+        let folder = self.folder(table)?;
+        let table = Arc::clone(table);
+        let attempted = format!("listing {folder}");
+        let files = list_files(&*self.objects, folder.clone(), table.width, &folder)
+            .map_ok(move |ListedFile { chunk, stem, .. }| PartitionFile {
+                table: Arc::clone(&table),
+                chunk,
+                stem,
+                file_path: FilePath::new(""),
+            })
+            .map_err(move |error| StoreError::unavailable(attempted.clone(), error));
+        Ok(files.boxed())
+    }
+
+    /// The folder of a feature, as a key in [`FeaturesStore::objects`].
+    pub(crate) fn folder(&self, table: &FeatureTable) -> Result<Path, StoreError> {
+        Path::parse(format!("{}/{}", self.root, table.name))
+            .map_err(|error| StoreError::failed(format!("naming the folder of `{}`", table.name), error))
+    }
+
+    /// Opens the published file; `None` if there is none, or what is there is no readable Parquet.
+    ///
+    /// # Errors
+    /// Unavailable if the place is away.
+    pub async fn open(&self, file: &PartitionFile) -> Result<Option<PublishedFile>, StoreError> {
+        match self.head(&file.key()?).await? {
+            Some(meta) => self.open_readable(&meta).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The row keys that are to be deleted online; `None` if there are none. The list is one version of one file too.
+    pub(crate) async fn vanished(&self, file: &PartitionFile) -> Result<Option<PublishedFile>, StoreError> {
+        match self.head(&file.vanished_key()?).await? {
+            Some(meta) => Ok(Some(self.open_version(&meta).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Removes the list after its keys were deleted online, if neither it nor the file was replaced meanwhile: the
+    /// keys of a newer file's list are not deleted yet.
+    pub(crate) async fn forget_vanished(
+        &self,
+        file: &PartitionFile,
+        published: &PublishedFile,
+        list: &PublishedFile,
+    ) -> Result<(), StoreError> {
+        let (key, list_key) = (file.key()?, file.vanished_key()?);
+        let _lock = self.publisher.lock(&list_key).await?;
+        let same = |now: Option<ObjectMeta>, then: &ObjectMeta| now.is_some_and(|now| now.e_tag == then.e_tag);
+        let unchanged = same(self.head(&key).await?, published.version());
+        if unchanged && same(self.head(&list_key).await?, list.version()) {
+            self.publisher.remove(&list_key, list.version()).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes what crashed publishers left behind; returns how many files. (Each publish also sweeps its own folder.)
+    pub async fn sweep(&self) -> Result<u64, StoreError> {
+        self.publisher.sweep().await
+    }
+
+    async fn order_in_place(&self, file: &PartitionFile) -> Result<Option<ContentOrder>, StoreError> {
+        Ok(order_of(self.open(file).await?.as_ref()))
+    }
+
+    /// The version at a key below the root.
+    async fn head(&self, key: &Path) -> Result<Option<ObjectMeta>, StoreError> {
+        let location: Path = self.root.parts().chain(key.parts()).collect();
+        match self.objects.head(&location).await {
+            Ok(meta) => Ok(Some(meta)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(StoreError::unavailable(format!("looking at {location}"), error)),
+        }
+    }
+
+    async fn open_version(&self, meta: &ObjectMeta) -> Result<PublishedFile, StoreError> {
+        PublishedFile::open(Arc::clone(&self.objects), meta.clone()).await
+    }
+
+    /// As [`Self::open_version`], but what is no Parquet counts as nothing: it is going to be made again.
+    async fn open_readable(&self, meta: &ObjectMeta) -> Result<Option<PublishedFile>, StoreError> {
+        match self.open_version(meta).await {
+            Ok(file) => Ok(Some(file)),
+            Err(StoreError::Failed { attempted, .. }) => {
+                tracing::warn!(%attempted, "a published file cannot be read");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn open_staged(&self, staged: &dyn Staged) -> Result<PublishedFile, StoreError> {
+        let path = staged.path();
+        let location = Path::from_absolute_path(&path);
+        let location = location.map_err(|error| StoreError::failed(format!("naming {}", path.display()), error))?;
+        let local: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new());
+        let meta = local.head(&location).await;
+        let meta = meta.map_err(|error| StoreError::unavailable(format!("looking at {}", path.display()), error))?;
+        PublishedFile::open(local, meta).await
+    }
+}
+
+/// The columns of a table's row key.
+pub(crate) fn key_schema(table: &FeatureTable) -> SchemaRef {
+    let schema = table.output.arrow();
+    let keys = table.output.row_key().count();
+    Arc::new(schema.project(&(0..keys).collect::<Vec<_>>()).expect("the row key comes first"))
+}
+
+fn order_of(file: Option<&PublishedFile>) -> Option<ContentOrder> {
+    file?.footer().map(|footer| footer.order)
+}
+
+/// The keys up to where the file turns out to be corrupt: those behind cannot be known any more.
+fn until_corrupt(keys: KeyStream) -> KeyStream {
+    let readable = keys.take_while(|batch| {
+        let corrupt = matches!(batch, Err(StoreError::Failed { .. }));
+        if let Err(error) = batch {
+            tracing::warn!(%error, "a published file breaks off");
+        }
+        std::future::ready(!corrupt)
+    });
+    readable.boxed()
+}
+
+fn as_rows(schema: SchemaRef, keys: KeyStream) -> SendableRecordBatchStream {
+    let batches = keys.map_err(|error| datafusion::error::DataFusionError::External(Box::new(error)));
+    Box::pin(RecordBatchStreamAdapter::new(schema, batches))
+}

@@ -1,0 +1,48 @@
+//! Replaying Parquet into an online table.
+
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use neartime_engine::{FeatureTable, OnlineLayout};
+use neartime_model::Fence;
+
+use super::{OnlineStore, publish_online};
+use crate::{FeaturesStore, StoreError};
+
+/// What a rebuild replayed so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Files read.
+    pub files: u64,
+    /// Rows sent to the online store.
+    pub rows: u64,
+}
+
+/// Empties the online table of a feature that keeps the latest row of each key, and replays all of its files: the only
+/// way in which a last action time gets lower. Calls `progress` after each file.
+///
+/// The tables of other engines are not rebuilt here but by [`publish_online`] for each task, at the fence of a claim.
+///
+/// # Errors
+/// Failed for a table of another layout and for a corrupt file; Unavailable if a store is away.
+pub async fn rebuild_latest(
+    offline: &FeaturesStore,
+    online: &dyn OnlineStore,
+    table: &Arc<FeatureTable>,
+    mut progress: impl FnMut(Rebuilt) + Send,
+) -> Result<Rebuilt, StoreError> {
+    if table.online != OnlineLayout::Latest {
+        return Err(StoreError::broken_rule(format!("`{}` is rebuilt task by task", table.name)));
+    }
+    online.ensure(table).await?;
+    online.truncate(table).await?;
+    let mut done = Rebuilt::default();
+    let mut files = offline.files(table)?;
+    while let Some(file) = files.try_next().await? {
+        // Rows of this layout carry their event time: any fence will do.
+        done.rows += publish_online(offline, online, &file, Fence::default()).await?.rows;
+        done.files += 1;
+        progress(done);
+    }
+    Ok(done)
+}

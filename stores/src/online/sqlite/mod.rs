@@ -1,0 +1,301 @@
+//! The online store in a SQLite file: the embedded default.
+
+mod rows;
+mod statements;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchReceiverStream;
+use futures::TryStreamExt;
+use neartime_engine::{FeatureTable, OnlineLayout};
+use neartime_model::{Clock, FeatureName, Fence, Instant, Span};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqliteConnection, SqlitePool};
+
+use self::rows::{BatchBuilder, BoundRows};
+use self::statements::{Statements, declared_type};
+use super::OnlineStore;
+use crate::{PartitionFile, StoreError};
+
+/// Rows of one statement, largest first: a statement costs a trip to the connection's thread, however many rows it has.
+/// At most 32,766 values may be bound to one.
+const STATEMENT_ROWS: [usize; 3] = [512, 32, 1];
+const MAX_BOUND: usize = 32_766;
+
+/// How long a writer waits for another process to commit.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often the rows past their retention are removed; they are never returned.
+const PURGE_EVERY: Span = Span::from_mins(60);
+
+/// The online store in a SQLite file. One writer at a time; readers never wait.
+#[derive(Debug)]
+pub struct SqliteOnlineStore {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    clock: Arc<dyn Clock>,
+    purged_at: Mutex<HashMap<FeatureName, Instant>>,
+}
+
+impl SqliteOnlineStore {
+    /// Opens the file, which is made if it is not there.
+    ///
+    /// # Errors
+    /// Unavailable if it cannot be opened; Invalid on a network file system, where SQLite's locks do not hold.
+    pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        refuse_network_file_system(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(BUSY_TIMEOUT)
+            .pragma("wal_autocheckpoint", "8000")
+            .pragma("cache_size", "-32000")
+            .disable_statement_logging();
+        let error = |error| StoreError::unavailable(format!("opening the online store {}", path.display()), error);
+        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(error)?;
+        let readers = SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options);
+        Ok(Self { writer, readers, clock, purged_at: Mutex::default() })
+    }
+
+    async fn upsert(&self, table: &FeatureTable, rows: &BoundRows<'_>) -> Result<(), StoreError> {
+        let name = &table.name;
+        let error = |error| sqlite_error(format!("writing to the online table `{name}`"), error);
+        let statements = Statements::new(table);
+        let bound = statements.bound().len();
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(error)?;
+        let mut done = 0;
+        for size in STATEMENT_ROWS.into_iter().filter(|size| size * bound <= MAX_BOUND) {
+            let sql: Arc<str> = Arc::from(statements.upsert(size));
+            while rows.len() - done >= size {
+                let query = sqlx::query_with(AssertSqlSafe(Arc::clone(&sql)), rows.arguments(done, size)?);
+                query.execute(&mut *transaction).await.map_err(error)?;
+                done += size;
+            }
+        }
+        transaction.commit().await.map_err(error)
+    }
+
+    /// Whether rows of this file are past their retention already.
+    fn is_expired(&self, file: &PartitionFile) -> bool {
+        file.table.retention.is_some_and(|retention| file.chunk.end() + retention <= self.clock.now())
+    }
+
+    async fn purge(&self, table: &FeatureTable) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let due = {
+            let mut purged_at = self.purged_at.lock().unwrap_or_else(PoisonError::into_inner);
+            let due = purged_at.get(&table.name).is_none_or(|at| now - *at >= PURGE_EVERY);
+            if due {
+                purged_at.insert(table.name.clone(), now);
+            }
+            due
+        };
+        if table.retention.is_none() || !due {
+            return Ok(());
+        }
+        let purge = sqlx::query(AssertSqlSafe(Statements::new(table).purge())).bind(now.as_millis());
+        let purged = purge.execute(&self.writer).await;
+        purged.map_err(|error| sqlite_error(format!("purging the online table `{}`", table.name), error))?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl OnlineStore for SqliteOnlineStore {
+    async fn ensure(&self, table: &FeatureTable) -> Result<(), StoreError> {
+        let error = |error| sqlite_error(format!("preparing the online table `{}`", table.name), error);
+        let statements = Statements::new(table);
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(error)?;
+        let found = TableInPlace::look(&mut transaction, table).await.map_err(error)?;
+        if found.columns.is_empty() {
+            sqlx::query(AssertSqlSafe(statements.create())).execute(&mut *transaction).await.map_err(error)?;
+        } else {
+            found.check_keys(table, &statements)?;
+            for column in table.output.values() {
+                match found.columns.get(column.name.as_str()) {
+                    None => {
+                        let add = AssertSqlSafe(statements.add_column(column));
+                        sqlx::query(add).execute(&mut *transaction).await.map_err(error)?;
+                    }
+                    Some(kind) if kind == declared_type(column) => {}
+                    Some(kind) => {
+                        return Err(StoreError::invalid(format!(
+                            "the online table `{}` has `{}` as {kind}, the feature has it as {}: give the feature a new name",
+                            table.name,
+                            column.name,
+                            declared_type(column)
+                        )));
+                    }
+                }
+            }
+        }
+        transaction.commit().await.map_err(error)
+    }
+
+    async fn write(&self, file: &PartitionFile, fence: Fence, rows: RecordBatch) -> Result<(), StoreError> {
+        self.purge(&file.table).await?;
+        if self.is_expired(file) {
+            return Ok(());
+        }
+        self.upsert(&file.table, &BoundRows::upserts(file, fence, &rows)?).await
+    }
+
+    async fn delete(&self, file: &PartitionFile, fence: Fence, keys: RecordBatch) -> Result<(), StoreError> {
+        if file.table.online == OnlineLayout::Latest {
+            return Err(StoreError::broken_rule(format!(
+                "rows of `{}` are never deleted: rebuild it",
+                file.table.name
+            )));
+        }
+        if self.is_expired(file) {
+            return Ok(());
+        }
+        self.upsert(&file.table, &BoundRows::tombstones(file, fence, &keys)?).await
+    }
+
+    async fn read(
+        &self,
+        table: &Arc<FeatureTable>,
+        entity: &str,
+        chunks: Option<Range<Instant>>,
+    ) -> Result<SendableRecordBatchStream, StoreError> {
+        if chunks.is_some() && table.online == OnlineLayout::Latest {
+            return Err(StoreError::invalid(format!(
+                "`{}` keeps only the latest row of each key: ask without a window",
+                table.name
+            )));
+        }
+        let (readers, table, entity) = (self.readers.clone(), Arc::clone(table), entity.to_owned());
+        let now = self.clock.now();
+        let schema = table.output.arrow();
+        let mut receiver = RecordBatchReceiverStream::builder(Arc::clone(&schema), 2);
+        let sender = receiver.tx();
+        receiver.spawn(async move {
+            let error = |error| {
+                let error = sqlite_error(format!("reading the online table `{}`", table.name), error);
+                DataFusionError::External(Box::new(error))
+            };
+            let store_error = |error| DataFusionError::External(Box::new(error));
+            let mut connection = readers.acquire().await.map_err(error)?;
+            if TableInPlace::look(&mut connection, &table).await.map_err(error)?.columns.is_empty() {
+                return Ok(());
+            }
+            let sql = Statements::new(&table).select(chunks.is_some());
+            let mut query = sqlx::query(AssertSqlSafe(sql)).bind(entity).bind(now.as_millis());
+            if let Some(chunks) = chunks {
+                query = query.bind(ceiled_millis(chunks.start)).bind(ceiled_millis(chunks.end));
+            }
+            let mut found = query.fetch(&mut *connection);
+            let mut batch = BatchBuilder::new(schema);
+            while let Some(row) = found.try_next().await.map_err(error)? {
+                batch.push(&row).map_err(error)?;
+                // A closed channel means that nobody reads on.
+                if batch.is_full() && sender.send(batch.finish().map_err(store_error)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if !batch.is_empty() {
+                sender.send(batch.finish().map_err(store_error)).await.ok();
+            }
+            Ok(())
+        });
+        Ok(receiver.build())
+    }
+
+    async fn truncate(&self, table: &FeatureTable) -> Result<(), StoreError> {
+        let truncate = sqlx::query(AssertSqlSafe(Statements::new(table).truncate()));
+        let truncated = truncate.execute(&self.writer).await;
+        truncated.map_err(|error| sqlite_error(format!("emptying the online table `{}`", table.name), error))?;
+        Ok(())
+    }
+}
+
+/// What a feature's table looks like now.
+struct TableInPlace {
+    /// Declared types by name; empty if there is no table.
+    columns: HashMap<String, String>,
+    primary_key: Vec<String>,
+}
+
+impl TableInPlace {
+    async fn look(connection: &mut SqliteConnection, table: &FeatureTable) -> Result<Self, sqlx::Error> {
+        let rows = sqlx::query("SELECT name, type, pk FROM pragma_table_info(?1) ORDER BY pk")
+            .bind(table.name.as_str())
+            .fetch_all(connection)
+            .await?;
+        let mut found = Self { columns: HashMap::new(), primary_key: Vec::new() };
+        for row in rows {
+            let (name, kind, place): (String, String, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            if place > 0 {
+                found.primary_key.push(name.clone());
+            }
+            found.columns.insert(name, kind);
+        }
+        Ok(found)
+    }
+
+    fn check_keys(&self, table: &FeatureTable, statements: &Statements<'_>) -> Result<(), StoreError> {
+        let wanted = statements.primary_key();
+        if self.primary_key == wanted {
+            return Ok(());
+        }
+        Err(StoreError::invalid(format!(
+            "the online table `{}` has the keys {}, the feature has {}: give the feature a new name",
+            table.name,
+            self.primary_key.join(", "),
+            wanted.join(", ")
+        )))
+    }
+}
+
+/// The first whole millisecond that is not before `instant`: `data_chunk` is whole milliseconds.
+fn ceiled_millis(instant: Instant) -> i64 {
+    (instant + Span::from_micros(999)).as_millis()
+}
+
+fn sqlite_error(attempted: String, error: sqlx::Error) -> StoreError {
+    // Primary result codes: PERM, BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB.
+    const AWAY: [i32; 10] = [3, 5, 6, 8, 10, 11, 13, 14, 15, 26];
+    let verdict = match &error {
+        sqlx::Error::Database(database) => {
+            let code = database.code().and_then(|code| code.parse::<i32>().ok());
+            !code.is_some_and(|code| AWAY.contains(&(code & 0xff)))
+        }
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => false,
+        _ => true,
+    };
+    if verdict { StoreError::failed(attempted, error) } else { StoreError::unavailable(attempted, error) }
+}
+
+/// SQLite's locks and its shared memory do not hold on NFS and SMB.
+fn refuse_network_file_system(path: &Path) -> Result<(), StoreError> {
+    const NETWORK: [u32; 4] = [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42];
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // A folder that is not there is reported by whoever opens the file.
+    let Ok(found) = rustix::fs::statfs(folder) else { return Ok(()) };
+    // The field's type differs between platforms; the magic numbers have 32 bits.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only the low 32 bits matter")]
+    let kind = found.f_type as u32;
+    if NETWORK.contains(&kind) {
+        return Err(StoreError::invalid(format!(
+            "the online store {} is on a network file system, where sqlite cannot lock: move it to a local disk",
+            path.display()
+        )));
+    }
+    Ok(())
+}
