@@ -21,6 +21,7 @@ mod look;
 mod operate;
 mod quarantine;
 mod run;
+mod sqlite;
 mod task;
 mod traits;
 
@@ -35,6 +36,7 @@ pub use quarantine::{
     QuarantinedFile, ReadSummary,
 };
 pub use run::{MAX_CLAIMS_UNDER_RUN, MAX_RUN_ATTEMPTS, ReasonCount, RunEnd, RunOutcome, RunRow, RunState, RunToDo};
+pub use sqlite::{DbClock, SqliteOptions, SqliteTasks};
 pub use task::{
     Claim, ClaimRequest, Ended, ISOLATE_AFTER_CLAIMS, Lane, Lease, MAX_CLAIMS_WITHOUT_VERDICT, Parking, TaskId,
     TaskState, WorkerSource,

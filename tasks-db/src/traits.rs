@@ -76,7 +76,7 @@ pub trait Claims: Send + Sync {
     /// Writes how one run ended, before the claim ends.
     async fn finish_run(&self, lease: &Lease, outcome: &RunOutcome) -> Result<()>;
 
-    /// Ends the claim with a verdict on each run. `read` replaces the task's quarantine; `None` leaves it (nothing
+    /// Ends the claim with a verdict on each run that [`finish_run`](Self::finish_run) has not written yet. `read` replaces the task's quarantine; `None` leaves it (nothing
     /// was read). Where the generation moved meanwhile, or a run has tries left, the task waits again. Safe to repeat
     /// after an unknown outcome.
     async fn complete(&self, lease: &Lease, outcomes: &[RunOutcome], read: Option<&ReadSummary>) -> Result<Ended>;

@@ -1,0 +1,28 @@
+-- The path whose turn it is. ?1 the worker's sources (JSON), ?2 now
+WITH RECURSIVE busy (path_id) AS (
+    -- Every path with an unfinished task, found by jumping from one to the next in the index: the cost follows these
+    -- paths, not their backlog and not the finished tasks.
+    SELECT min(path_id) FROM tasks INDEXED BY tasks_due WHERE state IN ('waiting', 'running')
+    UNION ALL
+    SELECT (
+        SELECT min(t.path_id)
+        FROM tasks t INDEXED BY tasks_due
+        WHERE t.path_id > busy.path_id
+          AND t.state IN ('waiting', 'running')
+    )
+    FROM busy
+    WHERE busy.path_id IS NOT NULL
+)
+SELECT p.path_id, p.claims
+FROM busy
+JOIN paths p ON p.path_id = busy.path_id
+WHERE p.source IN (SELECT value FROM json_each(?1)) -- the worker can read it
+  AND EXISTS (
+      SELECT 1
+      FROM tasks t INDEXED BY tasks_due
+      WHERE t.path_id = p.path_id
+        AND t.state IN ('waiting', 'running')
+        AND coalesce(t.lease, t.due_at) <= ?2 -- due, or its lease ran out
+  )
+ORDER BY p.served, p.path_id -- served longest ago
+LIMIT 1

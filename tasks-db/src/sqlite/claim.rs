@@ -1,0 +1,342 @@
+//! Taking due tasks.
+
+use async_trait::async_trait;
+use neartime_model::{FeatureName, FeatureVersion, Fence, Generation, Instant, SourceName, Span};
+use serde_json::{Value, json};
+use sqlx::FromRow;
+
+use super::fault::{Step, doing};
+use super::records::{InputFileRecord, chunk, feature_name, lane, small_count, source_name, stored_text, text_list};
+use super::{SqliteTasks, Write};
+use crate::{
+    Claim, ClaimRequest, Claims, Ended, ISOLATE_AFTER_CLAIMS, InputFile, Lane, Lease, MAX_CLAIMS_UNDER_RUN,
+    MAX_CLAIMS_WITHOUT_VERDICT, Parking, ReadSummary, Result, RunOutcome, RunToDo, TaskId, TasksError, WorkerSource,
+};
+
+const CLAIM_PATH: &str = include_str!("../../queries/sqlite/claim_path.sql");
+const CLAIM_TASK: &str = include_str!("../../queries/sqlite/claim_task.sql");
+const CLAIM_TAKE: &str = include_str!("../../queries/sqlite/claim_take.sql");
+const CLAIM_SERVED: &str = include_str!("../../queries/sqlite/claim_served.sql");
+const CLAIM_EXHAUSTED: &str = include_str!("../../queries/sqlite/claim_exhausted.sql");
+const CLAIM_READ: &str = include_str!("../../queries/sqlite/claim_read.sql");
+const CLAIM_FILES: &str = include_str!("../../queries/sqlite/claim_files.sql");
+const CLAIM_RUNS: &str = include_str!("../../queries/sqlite/claim_runs.sql");
+const BLAME_RUNS: &str = include_str!("../../queries/sqlite/blame_runs.sql");
+const BLAME_CLEARED: &str = include_str!("../../queries/sqlite/task_blame_cleared.sql");
+const HOLD_TAKE: &str = include_str!("../../queries/sqlite/hold_take.sql");
+const REFRESH: &str = include_str!("../../queries/sqlite/refresh.sql");
+const NEXT_DUE: &str = include_str!("../../queries/sqlite/next_due.sql");
+
+/// Every so many claims of a path, the backfill goes first.
+const BACKFILL_TURN: i64 = 4;
+
+/// Tasks that one claim settles on its way (parked, or nothing to do) before it commits and goes on.
+const MAX_SETTLED: usize = 100;
+
+/// A fence may be this far ahead of the machine's clock; beyond, one of the clocks is wrong.
+const MAX_FENCE_AHEAD: Span = Span::from_secs(60);
+
+#[async_trait]
+impl Claims for SqliteTasks {
+    async fn claim(&self, request: &ClaimRequest) -> Result<Option<Claim>> {
+        let claim = async {
+            loop {
+                match self.try_claim(request).await? {
+                    Search::Found(claim) => return Ok(Some(*claim)),
+                    Search::Nothing => return Ok(None),
+                    Search::More => {}
+                }
+            }
+        };
+        claim.await.map_err(doing("claim a task"))
+    }
+
+    async fn hold(&self, task: TaskId, worker: &str, lease: Span) -> Result<Option<Claim>> {
+        self.try_hold(task, worker, lease).await.map_err(doing("hold a task"))
+    }
+
+    async fn refresh(&self, lease: &Lease, features: &[(FeatureName, FeatureVersion)]) -> Result<Claim> {
+        self.try_refresh(lease, features).await.map_err(doing("read a claim's input again"))
+    }
+
+    async fn start_run(&self, lease: &Lease, feature: &FeatureName) -> Result<()> {
+        self.try_start_run(lease, feature).await.map_err(doing("write that a run begins"))
+    }
+
+    async fn finish_run(&self, lease: &Lease, outcome: &RunOutcome) -> Result<()> {
+        self.try_finish_run(lease, outcome).await.map_err(doing("write how a run ended"))
+    }
+
+    async fn complete(&self, lease: &Lease, outcomes: &[RunOutcome], read: Option<&ReadSummary>) -> Result<Ended> {
+        self.try_complete(lease, outcomes, read).await.map_err(doing("complete a task"))
+    }
+
+    async fn release(&self, lease: &Lease, delay: Span, note: &str) -> Result<()> {
+        self.try_release(lease, delay, note).await.map_err(doing("release a task"))
+    }
+
+    async fn abandon(&self, lease: &Lease, note: &str) -> Result<()> {
+        self.try_abandon(lease, note).await.map_err(doing("abandon a task"))
+    }
+
+    async fn park(&self, lease: &Lease, parking: &Parking) -> Result<Ended> {
+        self.try_park(lease, parking).await.map_err(doing("park a task"))
+    }
+
+    async fn next_due_at(&self, sources: &[SourceName]) -> Result<Option<Instant>> {
+        let ask = async {
+            let sources = text_list(sources.iter().map(SourceName::as_str));
+            let due: Option<i64> = sqlx::query_scalar(NEXT_DUE).bind(sources).fetch_one(&self.readers).await?;
+            Ok(due.map(Instant::from_micros))
+        };
+        ask.await.map_err(doing("ask what is due next"))
+    }
+}
+
+/// What one transaction of a claim came to.
+enum Search {
+    Found(Box<Claim>),
+    Nothing,
+    /// It only settled tasks that nobody has to work on, and there may be more.
+    More,
+}
+
+/// A due task that a claim looks at.
+#[derive(FromRow)]
+struct Candidate {
+    task_id: i64,
+    state: String,
+    claims_without_verdict: i64,
+    held_state: Option<String>,
+}
+
+impl SqliteTasks {
+    async fn try_claim(&self, request: &ClaimRequest) -> Step<Search> {
+        // A source without features has nothing to run: its tasks wait for the day when it has.
+        let able: Vec<&WorkerSource> = request.sources.iter().filter(|source| !source.features.is_empty()).collect();
+        let sources = text_list(able.iter().map(|source| source.name.as_str()));
+        if !self.has_due(&sources).await? {
+            return Ok(Search::Nothing);
+        }
+        let mut write = self.write().await?;
+        let mut search = Search::More;
+        for _ in 0..MAX_SETTLED {
+            let Some((path_id, claims)) = write.next_path(&sources).await? else {
+                search = Search::Nothing;
+                break;
+            };
+            let Some(candidate) = write.oldest_due(path_id, claims).await? else { continue };
+            if let Some(claim) = write.consider(&candidate, request, &able).await? {
+                self.check_fence(claim.lease.fence)?;
+                write.served(path_id).await?;
+                search = Search::Found(Box::new(claim));
+                break;
+            }
+        }
+        write.commit().await?;
+        Ok(search)
+    }
+
+    /// Idle workers ask often: that is answered without the write lock.
+    async fn has_due(&self, sources: &str) -> Step<bool> {
+        let mut conn = self.readers.acquire().await?;
+        let now = super::now(&self.db_clock, &mut conn).await?.as_micros();
+        let path = sqlx::query(CLAIM_PATH).bind(sources).bind(now).fetch_optional(&mut *conn).await?;
+        Ok(path.is_some())
+    }
+
+    fn check_fence(&self, fence: Fence) -> Result<()> {
+        let ahead = Instant::from_micros(fence.0) - self.machine_clock.now();
+        if ahead > MAX_FENCE_AHEAD { Err(TasksError::ClockAhead { ahead }) } else { Ok(()) }
+    }
+
+    async fn try_hold(&self, task: TaskId, worker: &str, lease: Span) -> Step<Option<Claim>> {
+        let mut write = self.write().await?;
+        let until = (write.now + lease).as_micros();
+        let take = sqlx::query_scalar(HOLD_TAKE).bind(task.0).bind(write.now_micros()).bind(until).bind(worker);
+        let Some(fence) = take.fetch_optional(write.conn()).await? else { return Ok(None) };
+        let lease = Lease { task, fence: Fence(fence) };
+        self.check_fence(lease.fence)?;
+        let claim = write.read_claim(lease, Vec::new()).await?;
+        write.commit().await?;
+        Ok(Some(claim))
+    }
+
+    async fn try_refresh(&self, lease: &Lease, features: &[(FeatureName, FeatureVersion)]) -> Step<Claim> {
+        let mut write = self.write().await?;
+        let refresh = sqlx::query(REFRESH).bind(lease.task.0).bind(lease.fence.0);
+        if refresh.fetch_optional(write.conn()).await?.is_none() {
+            return Err(TasksError::LeaseLost { task: lease.task }.into());
+        }
+        let generation = write.guard(lease).await?.generation;
+        let runs = write.take_runs(lease, generation, features).await?;
+        let claim = write.read_claim(*lease, runs).await?;
+        write.commit().await?;
+        Ok(claim)
+    }
+}
+
+impl Write {
+    async fn next_path(&mut self, sources: &str) -> Step<Option<(i64, i64)>> {
+        let query = sqlx::query_as(CLAIM_PATH).bind(sources.to_owned()).bind(self.now_micros());
+        Ok(query.fetch_optional(self.conn()).await?)
+    }
+
+    /// The oldest due task of a path: of the fresh lane, every fourth time of the backfill; or of the other if that
+    /// is empty.
+    async fn oldest_due(&mut self, path_id: i64, claims: i64) -> Step<Option<Candidate>> {
+        let backfill_first = claims % BACKFILL_TURN == BACKFILL_TURN - 1;
+        let lanes = if backfill_first { [Lane::Backfill, Lane::Fresh] } else { [Lane::Fresh, Lane::Backfill] };
+        for lane in lanes {
+            let query = sqlx::query_as(CLAIM_TASK).bind(path_id).bind(lane.as_str()).bind(self.now_micros());
+            if let Some(candidate) = query.fetch_optional(self.conn()).await? {
+                return Ok(Some(candidate));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn served(&mut self, path_id: i64) -> Step<()> {
+        let number = self.next_number("claims").await?;
+        sqlx::query(CLAIM_SERVED).bind(path_id).bind(number).execute(self.conn()).await?;
+        Ok(())
+    }
+
+    /// Takes the task, or settles it and gives `None` if there is nothing for this worker to do.
+    async fn consider(
+        &mut self,
+        candidate: &Candidate,
+        request: &ClaimRequest,
+        able: &[&WorkerSource],
+    ) -> Step<Option<Claim>> {
+        let task = TaskId(candidate.task_id);
+        let taken_over = candidate.state == "running";
+        let mut died = small_count(candidate.claims_without_verdict)?;
+        if taken_over && candidate.held_state.is_some() {
+            self.end_hold(task).await?;
+            return Ok(None);
+        }
+        if taken_over && self.blame(task).await? {
+            died = 0;
+        }
+        if died >= MAX_CLAIMS_WITHOUT_VERDICT {
+            let error = format!(
+                "{died} claims ended without a verdict (killed, out of memory, or past the deadline); \
+                 find out why, then `neartime tasks retry`"
+            );
+            sqlx::query(CLAIM_EXHAUSTED).bind(task.0).bind(error).execute(self.conn()).await?;
+            return Ok(None);
+        }
+        let until = (self.now + request.lease).as_micros();
+        let take = sqlx::query_as(CLAIM_TAKE).bind(task.0).bind(self.now_micros()).bind(until);
+        let take = take.bind(stored_text(&request.worker)).bind(i64::from(died));
+        let (_, fence): (i64, i64) = take.fetch_one(self.conn()).await?;
+        let lease = Lease { task, fence: Fence(fence) };
+        let mut claim = self.read_claim(lease, Vec::new()).await?;
+        let source = able.iter().find(|source| source.name == claim.source);
+        let features = source.map_or(&[][..], |source| &source.features);
+        claim.runs = self.take_runs(&lease, claim.generation, features).await?;
+        if claim.runs.is_empty() {
+            // Its runs ended before their claim did, or those that are left are none of this binary's business.
+            self.end_claim(&lease).await?;
+            return Ok(None);
+        }
+        claim.taken_over = taken_over;
+        Ok(Some(claim))
+    }
+
+    /// Counts the claim that died against the run that it had begun alone. Gives whether the guilty one is parked now.
+    pub(super) async fn blame(&mut self, task: TaskId) -> Step<bool> {
+        let error = format!("{MAX_CLAIMS_UNDER_RUN} claims died while it ran alone (killed, out of memory, or hung)");
+        let query = sqlx::query_scalar(BLAME_RUNS).bind(task.0).bind(i64::from(MAX_CLAIMS_UNDER_RUN));
+        let states: Vec<String> = query.bind(error).bind(self.now_micros()).fetch_all(self.conn()).await?;
+        let parked = states.iter().any(|state| state == "parked");
+        if parked {
+            sqlx::query(BLAME_CLEARED).bind(task.0).execute(self.conn()).await?;
+        }
+        Ok(parked)
+    }
+
+    /// Makes the runs that the worker knows part of the claim; gives those that it is to do now.
+    async fn take_runs(
+        &mut self,
+        lease: &Lease,
+        generation: Generation,
+        features: &[(FeatureName, FeatureVersion)],
+    ) -> Step<Vec<RunToDo>> {
+        let list = features.iter().map(|(name, version)| json!([name.as_str(), version.0]));
+        let list = Value::Array(list.collect()).to_string();
+        let query = sqlx::query_as(CLAIM_RUNS).bind(lease.task.0).bind(list).bind(generation.0);
+        let rows: Vec<RunRecord> = query.fetch_all(self.conn()).await?;
+        let mut runs = Vec::new();
+        for row in rows {
+            let is_due = row.state == "waiting" && row.visible_at <= self.now_micros();
+            if !is_due || row.fence != lease.fence.0 {
+                continue;
+            }
+            let feature = feature_name(&row.feature)?;
+            let version = features.iter().find(|(name, _)| *name == feature).map(|(_, version)| *version);
+            let version = version.ok_or_else(|| super::fault::damaged("a run that was not asked for"))?;
+            runs.push(RunToDo { feature, version, attempts: small_count(row.attempts)? });
+        }
+        runs.sort_by(|a, b| a.feature.cmp(&b.feature));
+        Ok(runs)
+    }
+
+    async fn read_claim(&mut self, lease: Lease, runs: Vec<RunToDo>) -> Step<Claim> {
+        let query = sqlx::query_as(CLAIM_READ).bind(lease.task.0).bind(lease.fence.0);
+        let row: ClaimRecord = query.fetch_one(self.conn()).await?;
+        let query = sqlx::query_as(CLAIM_FILES).bind(lease.task.0);
+        let files: Vec<InputFileRecord> = query.fetch_all(self.conn()).await?;
+        let files = files.into_iter().map(InputFileRecord::decode).collect::<Step<_>>()?;
+        row.decode(lease, files, runs)
+    }
+}
+
+#[derive(FromRow)]
+struct RunRecord {
+    feature: String,
+    state: String,
+    attempts: i64,
+    visible_at: i64,
+    fence: i64,
+}
+
+#[derive(FromRow)]
+struct ClaimRecord {
+    source: String,
+    source_bucket: String,
+    file_path: String,
+    data_chunk: i64,
+    width: i64,
+    ts_to_process: i64,
+    lane: String,
+    lease: i64,
+    generation: i64,
+    claims_without_verdict: i64,
+    held_state: Option<String>,
+}
+
+impl ClaimRecord {
+    fn decode(self, lease: Lease, files: Vec<InputFile>, runs: Vec<RunToDo>) -> Step<Claim> {
+        // The present claim has been counted already, unless it only holds the task.
+        let counted = i64::from(self.held_state.is_none());
+        let died = small_count((self.claims_without_verdict - counted).max(0))?;
+        Ok(Claim {
+            lease,
+            source: source_name(&self.source)?,
+            source_bucket: self.source_bucket,
+            file_path: neartime_model::FilePath::new(self.file_path),
+            chunk: chunk(self.data_chunk, self.width)?,
+            ts_to_process: Instant::from_micros(self.ts_to_process),
+            generation: Generation(self.generation),
+            files,
+            runs,
+            isolate: died >= ISOLATE_AFTER_CLAIMS,
+            taken_over: false,
+            claims_without_verdict: died,
+            lane: lane(&self.lane)?,
+            lease_until: Instant::from_micros(self.lease),
+        })
+    }
+}
