@@ -13,6 +13,7 @@
 
 #![warn(missing_docs)]
 
+pub mod contract;
 mod cron;
 mod declare;
 mod error;

@@ -45,7 +45,7 @@ pub trait Intake: Send + Sync {
     async fn register(&self, registration: &Registration) -> Result<Registered>;
 
     /// Arms runs on the tasks that completed after a feature's version was first seen without running it (an older
-    /// binary completed them); gives their number. Looks at each completed task once, so that it may be called in
+    /// binary completed them); gives the number of tasks. Looks at each completed task once, so that it may be called in
     /// every pass.
     async fn arm_missing_runs(&self, source: &WorkerSource) -> Result<u64>;
 

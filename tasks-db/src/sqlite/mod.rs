@@ -164,3 +164,6 @@ impl TasksDb for SqliteTasks {
         self.writer.close().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+use neartime_model::{FilePath, Span};
+
+use super::bench::{Bench, at, everything, failed, file, source_name};
+use crate::{TaskId, TaskQuery, TaskState};
+
+pub(super) async fn tasks_are_listed_in_pages(bench: Bench) {
+    let bench = bench.declared().await;
+    let mut files = Vec::new();
+    for hour in 0..12 {
+        for path in ["p/", "q/"] {
+            files.push(file(path, &format!("2018-08-01T{hour:02}:00:00Z"), "one.gz", "v1"));
+        }
+    }
+    bench.register(files).await;
+    let first = bench.claim_some().await;
+    bench.finish(&first).await;
+    let all = bench.list().await;
+    assert_eq!(all.len(), 24);
+    assert!(all.is_sorted_by_key(|row| row.cursor()));
+    let mut paged = Vec::new();
+    let mut page = TaskQuery { limit: 5, ..everything() };
+    loop {
+        let rows = bench.db.tasks(&page).await.unwrap();
+        let Some(last) = rows.last() else { break };
+        page.after = Some(last.cursor());
+        paged.extend(rows);
+    }
+    assert_eq!(paged, all);
+    let count = async |query: TaskQuery| bench.db.tasks(&query).await.unwrap().len();
+    assert_eq!(count(TaskQuery { state: Some(TaskState::Done), ..everything() }).await, 1);
+    assert_eq!(count(TaskQuery { state: Some(TaskState::Waiting), limit: 7, ..everything() }).await, 7);
+    assert_eq!(count(TaskQuery { file_path: Some(FilePath::new("q/")), ..everything() }).await, 12);
+    assert_eq!(count(TaskQuery { source: Some(source_name("other")), ..everything() }).await, 0);
+    let (from, to) = (Some(at("2018-08-01T02:00:00Z")), Some(at("2018-08-01T04:00:00Z")));
+    assert_eq!(count(TaskQuery { from, to, ..everything() }).await, 4);
+    assert!(bench.db.task(TaskId(-1)).await.unwrap().is_none());
+    let counts = bench.db.counts().await.unwrap();
+    let counts: Vec<_> = counts.iter().map(|count| (count.source.as_str(), count.state, count.tasks)).collect();
+    assert_eq!(counts, [("events", TaskState::Done, 1), ("events", TaskState::Waiting, 23)]);
+}
+
+pub(super) async fn features_show_how_far_they_are(bench: Bench) {
+    let bench = bench.declared().await;
+    let standing = bench.db.features().await.unwrap();
+    assert_eq!(standing.iter().map(|feature| feature.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!((standing[0].newest_done_chunk, standing[0].rows), (None, 0));
+    bench.chunks(&["2018-08-01T10:40:00Z", "2018-08-01T10:50:00Z"]).await;
+    let claim = bench.claim_some().await;
+    bench.finish(&claim).await;
+    let claim = bench.claim_some().await;
+    let outcomes = [super::bench::done("a", 1), failed("b", Span::from_secs(10))];
+    bench.db.complete(&claim.lease, &outcomes, None).await.unwrap();
+    let standing = bench.db.features().await.unwrap();
+    let (a, b) = (&standing[0], &standing[1]);
+    assert_eq!(
+        (a.newest_done_chunk, a.newest_done_end),
+        (Some(at("2018-08-01T10:50:00Z")), Some(at("2018-08-01T11:00:00Z")))
+    );
+    assert_eq!((a.rows, a.done, a.waiting, a.parked), (20, 2, 0, 0));
+    assert_eq!((b.newest_done_chunk, b.rows), (Some(at("2018-08-01T10:40:00Z")), 10));
+    assert_eq!((b.done, b.waiting, b.newest.0), (1, 1, 1));
+}
