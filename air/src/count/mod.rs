@@ -1,0 +1,7 @@
+//! Counting: the numbers, and the plan that finds them bucket by bucket.
+
+mod counts;
+mod exec;
+
+pub(crate) use counts::{Cells, Change, Counts, GroupsOf};
+pub(crate) use exec::{Bucketed, count_all};

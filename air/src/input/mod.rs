@@ -1,0 +1,9 @@
+//! The features store as the report reads it: which files there are, and the intervals in them.
+
+mod files;
+mod intervals;
+mod spool;
+
+pub(crate) use files::{FileId, Known, Listed, list};
+pub(crate) use intervals::IntervalReader;
+pub(crate) use spool::{Spool, SpoolWriter};

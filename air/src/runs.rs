@@ -1,0 +1,156 @@
+//! Runs of time: when a user was in a segment, or came to a site.
+//!
+//! A chunk row is an interval; intervals that follow each other without a gap longer than [`Alive`] form one run.
+//! A run is therefore a connected component of "no further apart than that", which is why intervals, and runs
+//! themselves, may be merged in any order and any grouping with the same result.
+
+use std::fmt;
+use std::str::FromStr;
+
+use neartime_model::{Instant, InvalidSpan, Span};
+
+/// How long a membership lives after it was last seen, and the longest gap inside one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Alive {
+    /// So long: `30d`.
+    For(Span),
+    /// For ever: attributes that never expire. All intervals form one run.
+    Always,
+}
+
+/// The closed interval `[first_ms, last_ms]`, in milliseconds since the epoch: a chunk row, or many of them joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Run {
+    /// First time seen.
+    pub first_ms: i64,
+    /// Last time seen; not before the first.
+    pub last_ms: i64,
+}
+
+impl Alive {
+    /// Whether an interval that begins at `next_first_ms` continues a run that ended at `last_ms`.
+    pub fn joins(self, last_ms: i64, next_first_ms: i64) -> bool {
+        match self {
+            Self::For(span) => next_first_ms.saturating_sub(last_ms) <= millis(span),
+            Self::Always => true,
+        }
+    }
+
+    /// Whether a run that ended at `last_ms` is alive as of `as_of`: it ended later than `as_of − alive`.
+    pub fn covers(self, last_ms: i64, as_of: Instant) -> bool {
+        match self {
+            Self::For(span) => as_of.as_millis().saturating_sub(last_ms) < millis(span),
+            Self::Always => true,
+        }
+    }
+
+    /// The latest end of a run that is no longer alive as of `as_of`, in milliseconds; `None` if nothing ever dies.
+    pub fn last_dead_ms(self, as_of: Instant) -> Option<i64> {
+        match self {
+            Self::For(span) => Some(as_of.as_millis().saturating_sub(millis(span))),
+            Self::Always => None,
+        }
+    }
+}
+
+/// `30d`, or `always`.
+impl fmt::Display for Alive {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::For(span) => span.fmt(f),
+            Self::Always => f.write_str("always"),
+        }
+    }
+}
+
+impl FromStr for Alive {
+    type Err = InvalidSpan;
+    fn from_str(text: &str) -> Result<Self, InvalidSpan> {
+        if text == "always" { Ok(Self::Always) } else { text.parse().map(Self::For) }
+    }
+}
+
+/// Joins intervals in any order into runs, in order of time, in place.
+pub fn join_runs(intervals: &mut Vec<Run>, alive: Alive) {
+    intervals.sort_unstable();
+    let mut kept = 0;
+    for next in 0..intervals.len() {
+        let interval = intervals[next];
+        match intervals[..kept].last_mut() {
+            Some(run) if alive.joins(run.last_ms, interval.first_ms) => run.last_ms = run.last_ms.max(interval.last_ms),
+            _ => {
+                intervals[kept] = interval;
+                kept += 1;
+            }
+        }
+    }
+    intervals.truncate(kept);
+}
+
+fn millis(span: Span) -> i64 {
+    span.as_micros().div_euclid(1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TEN: Alive = Alive::For(Span::from_micros(10_000));
+
+    fn run(first_ms: i64, last_ms: i64) -> Run {
+        Run { first_ms, last_ms }
+    }
+
+    #[test]
+    fn a_gap_of_alive_joins_and_one_more_breaks() {
+        let mut intervals = vec![run(20, 25), run(0, 10), run(36, 40)];
+        join_runs(&mut intervals, TEN);
+        assert_eq!(intervals, [run(0, 25), run(36, 40)]);
+    }
+
+    #[test]
+    fn a_run_ends_where_its_longest_interval_ends() {
+        let mut intervals = vec![run(0, 100), run(5, 6), run(110, 111)];
+        join_runs(&mut intervals, TEN);
+        assert_eq!(intervals, [run(0, 111)]);
+    }
+
+    #[test]
+    fn alive_means_later_than_as_of_minus_alive() {
+        let as_of = Instant::from_millis(30);
+        assert!(!TEN.covers(20, as_of));
+        assert!(TEN.covers(21, as_of));
+        assert_eq!(TEN.last_dead_ms(as_of), Some(20));
+        assert!(Alive::Always.covers(i64::MIN, as_of));
+    }
+
+    #[test]
+    fn alive_reads_what_it_prints() {
+        for text in ["30d", "always", "90s"] {
+            assert_eq!(text.parse::<Alive>().unwrap().to_string(), text);
+        }
+        assert!("for ever".parse::<Alive>().is_err());
+    }
+
+    fn intervals() -> impl Strategy<Value = Vec<Run>> {
+        prop::collection::vec((0_i64..300, 0_i64..15).prop_map(|(first, span)| run(first, first + span)), 0..30)
+    }
+
+    proptest! {
+        #[test]
+        fn merges_in_any_order_and_grouping_agree(all in intervals(), seed: u64, cut in 0_usize..30) {
+            let mut whole = all.clone();
+            join_runs(&mut whole, TEN);
+            let mut shuffled = all;
+            fastrand::Rng::with_seed(seed).shuffle(&mut shuffled);
+            let mut tail = shuffled.split_off(cut.min(shuffled.len()));
+            join_runs(&mut shuffled, TEN);
+            join_runs(&mut tail, TEN);
+            shuffled.extend(tail);
+            join_runs(&mut shuffled, TEN);
+            prop_assert_eq!(shuffled, whole);
+        }
+    }
+}

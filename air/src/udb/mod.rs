@@ -1,0 +1,17 @@
+//! The user database: who was in which segments, and on which sites, when.
+
+mod dictionary;
+mod gather;
+mod hash;
+mod lanes;
+mod record;
+mod settle;
+mod users_file;
+
+pub(crate) use dictionary::{Dictionary, Kind, Origin};
+pub(crate) use gather::{Age, Gather, Gathered};
+pub(crate) use hash::{bucket_of, hashes_of, stable_hash};
+pub(crate) use lanes::{Class, Lanes, keys};
+pub(crate) use record::{Entry, Garbled, read_number, read_record, write_number, write_record};
+pub(crate) use settle::{Living, Settler};
+pub(crate) use users_file::{UsersFile, UsersWriter};

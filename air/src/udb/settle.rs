@@ -1,0 +1,141 @@
+//! What a user's intervals come to: runs to keep in a snapshot, and memberships alive as of an instant.
+
+use neartime_model::Instant;
+
+use super::lanes::{Class, Lanes};
+use super::record::Entry;
+use crate::config::Side;
+use crate::runs::{Alive, Run};
+
+/// Joins intervals by the rules of a configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Settler {
+    classes: Vec<Class>,
+    /// The class of each origin of the dictionary.
+    class_of: Vec<u8>,
+}
+
+/// A membership that is alive: the item's number, and when its last run began.
+pub(crate) type Living = (u32, i64);
+
+impl Settler {
+    /// `lane_of` is the lane of each origin of the dictionary.
+    pub(crate) fn new(lanes: &Lanes, lane_of: impl IntoIterator<Item = u8>) -> Self {
+        // An origin of no lane cannot occur in files of this configuration's fingerprint.
+        let class_of = lane_of.into_iter().map(|lane| lanes.lane(lane).map_or(0, |lane| lane.class)).collect();
+        Self { classes: lanes.classes().to_vec(), class_of }
+    }
+
+    /// Joins a user's intervals into runs and appends those that a snapshot of the days before `end` must keep, in
+    /// order of class, item, time. `last` is told each class's and item's last end.
+    ///
+    /// A run is left out when no row that may still come (a chunk's rows lie at most `max_behind` before its start)
+    /// could join it to a living one. Runs of several origins that form one run live and die together: one of them
+    /// may be the bridge between the others.
+    pub(crate) fn keep(
+        &self,
+        entries: &mut [Entry],
+        end: Instant,
+        kept: &mut Vec<Entry>,
+        mut last: impl FnMut(u8, i64),
+    ) {
+        self.sort(entries);
+        for item in entries.chunk_by_mut(|left, right| self.key(left) == self.key(right)) {
+            let number = self.class_of[item[0].origin as usize];
+            let class = &self.classes[usize::from(number)];
+            let mut rest = item;
+            while !rest.is_empty() {
+                let (length, run) = first_run(rest, class.alive);
+                let (joined, after) = rest.split_at_mut(length);
+                rest = after;
+                if !may_be_joined(run, class, end) {
+                    continue;
+                }
+                keep_by_origin(joined, run, class.alive, kept);
+                if rest.is_empty() {
+                    last(number, run.last_ms);
+                }
+            }
+        }
+    }
+
+    /// Collects the memberships alive as of `as_of`, by side: items in rising order, each once.
+    pub(crate) fn living(
+        &self,
+        entries: &mut [Entry],
+        as_of: Instant,
+        segments: &mut Vec<Living>,
+        sites: &mut Vec<Living>,
+    ) {
+        segments.clear();
+        sites.clear();
+        self.sort(entries);
+        for item in entries.chunk_by(|left, right| self.key(left) == self.key(right)) {
+            let class = &self.classes[usize::from(self.class_of[item[0].origin as usize])];
+            let (mut first_ms, mut last_ms) = (item[0].run.first_ms, item[0].run.last_ms);
+            for next in &item[1..] {
+                if class.alive.joins(last_ms, next.run.first_ms) {
+                    last_ms = last_ms.max(next.run.last_ms);
+                } else {
+                    Run { first_ms, last_ms } = next.run;
+                }
+            }
+            if class.alive.covers(last_ms, as_of) {
+                let living = if class.side == Side::Segment { &mut *segments } else { &mut *sites };
+                living.push((item[0].item, first_ms));
+            }
+        }
+        for (side, living) in [(Side::Segment, segments), (Side::Site, sites)] {
+            if self.classes.iter().filter(|class| class.side == side).count() > 1 {
+                // Alive in either class is alive; the earlier first time counts.
+                living.sort_unstable();
+                living.dedup_by_key(|(item, _)| *item);
+            }
+        }
+    }
+
+    /// Class and item.
+    fn key(&self, entry: &Entry) -> (u8, u32) {
+        (self.class_of[entry.origin as usize], entry.item)
+    }
+
+    fn sort(&self, entries: &mut [Entry]) {
+        entries.sort_unstable_by_key(|entry| (self.key(entry), entry.run.first_ms));
+    }
+}
+
+/// The first run of intervals in order of time: how many of them it joins, and when it was.
+fn first_run(entries: &[Entry], alive: Alive) -> (usize, Run) {
+    let mut run = entries[0].run;
+    for (at, entry) in entries.iter().enumerate().skip(1) {
+        if !alive.joins(run.last_ms, entry.run.first_ms) {
+            return (at, run);
+        }
+        run.last_ms = run.last_ms.max(entry.run.last_ms);
+    }
+    (entries.len(), run)
+}
+
+/// Whether a row of a chunk that begins at `end` or later may begin so early that it joins the run.
+fn may_be_joined(run: Run, class: &Class, end: Instant) -> bool {
+    // Rounded down to the millisecond: a run too many costs little.
+    class.alive.joins(run.last_ms, (end - class.max_behind).as_millis())
+}
+
+/// The part of each origin in a run of several, as runs of its own.
+fn keep_by_origin(joined: &mut [Entry], run: Run, alive: Alive, kept: &mut Vec<Entry>) {
+    let first = joined[0];
+    if joined.iter().all(|entry| entry.origin == first.origin) {
+        kept.push(Entry { run, ..first });
+        return;
+    }
+    joined.sort_unstable_by_key(|entry| (entry.origin, entry.run.first_ms));
+    for origin in joined.chunk_by(|left, right| left.origin == right.origin) {
+        let mut rest = origin;
+        while !rest.is_empty() {
+            let (length, run) = first_run(rest, alive);
+            kept.push(Entry { run, ..rest[0] });
+            rest = &rest[length..];
+        }
+    }
+}
