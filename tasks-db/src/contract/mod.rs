@@ -15,6 +15,7 @@ mod lanes;
 mod look;
 mod quarantine;
 mod runs;
+pub mod simulation;
 mod upgrades;
 
 use std::fmt;

@@ -1,16 +1,22 @@
-//! What is SQLite's own, and the contract.
+//! The contract, and what is SQLite's own.
 
 use std::sync::Arc;
 
-use neartime_model::ManualClock;
+use neartime_model::{Classify as _, ErrorKind, ManualClock, SystemClock};
 
 use super::*;
+use crate::TasksError;
+use crate::contract::simulation::{Findings, Sabotage, simulate};
 use crate::contract::{Bench, CASES};
 
 async fn open_with_clock(path: &Path) -> Bench {
     let clock = Arc::new(ManualClock::new(Bench::START));
     let options = SqliteOptions::new(path, Arc::clone(&clock) as _).with_clock(Arc::clone(&clock) as _);
     Bench::new(Arc::new(SqliteTasks::open(&options).await.unwrap()), clock)
+}
+
+async fn open(path: &Path) -> Result<SqliteTasks> {
+    SqliteTasks::open(&SqliteOptions::new(path, Arc::new(SystemClock))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,4 +30,83 @@ async fn passes_the_contract() {
         }
     }
     assert!(broken.is_empty(), "broken promises: {broken:#?}");
+}
+
+async fn simulate_seed(seed: u64, sabotage: Sabotage) -> Findings {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = open_with_clock(&directory.path().join("tasks.db")).await;
+    let mut random = fastrand::Rng::with_seed(seed);
+    simulate(bench, 250, sabotage, move |below| random.usize(..below)).await
+}
+
+#[tokio::test]
+async fn nothing_is_lost_or_doubled_whatever_the_order() {
+    let (mut claims, mut leases_lost) = (0, 0);
+    for seed in 0..10 {
+        let findings = simulate_seed(seed, Sabotage::None).await;
+        assert!(findings.are_clean(), "seed {seed}: {findings:#?}");
+        claims += findings.claims;
+        leases_lost += findings.leases_lost;
+    }
+    assert!(claims > 200 && leases_lost > 20, "{claims} claims, {leases_lost} leases lost");
+}
+
+#[tokio::test]
+async fn without_the_fence_the_oracle_sees_stale_commits() {
+    let mut stale_commits = 0;
+    for seed in 0..5 {
+        stale_commits += simulate_seed(seed, Sabotage::NoFence).await.stale_commits;
+    }
+    assert!(stale_commits > 0);
+}
+
+#[tokio::test]
+async fn without_the_generation_test_the_oracle_sees_lost_files() {
+    let mut wrong_files = 0;
+    for seed in 0..5 {
+        wrong_files += simulate_seed(seed, Sabotage::NoGenerationTest).await.wrong_files.len();
+    }
+    assert!(wrong_files > 0);
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_told_from_one_that_is_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tasks.db");
+    std::fs::write(&path, "this is a text file, and quite a long one, so that it has a header to look at").unwrap();
+    assert_eq!(open(&path).await.unwrap_err().kind(), ErrorKind::Failed);
+    let away = open(&directory.path().join("no/such/place/tasks.db")).await.unwrap_err();
+    assert!(matches!(away, TasksError::Unavailable { .. }), "{away:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_start_at_once_make_one_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tasks.db");
+    let starts: Vec<_> = (0..8)
+        .map(|_| {
+            let path = path.clone();
+            tokio::spawn(async move { open(&path).await.map(|_| ()) })
+        })
+        .collect();
+    for start in starts {
+        start.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_databases_clock_is_the_machines() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = open(&directory.path().join("tasks.db")).await.unwrap();
+    let apart = (TasksDb::now(&db).await.unwrap() - SystemClock.now()).as_micros().abs();
+    assert!(apart < 5_000_000, "{apart} us");
+    let settings: (String, i64, i64) = (
+        sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&db.writer).await.unwrap(),
+        sqlx::query_scalar("PRAGMA synchronous").fetch_one(&db.writer).await.unwrap(),
+        sqlx::query_scalar("PRAGMA busy_timeout").fetch_one(&db.writer).await.unwrap(),
+    );
+    assert_eq!(settings, ("wal".to_owned(), 2, 5_000));
+    let refused = sqlx::query("DELETE FROM tasks").execute(&db.readers).await;
+    assert!(refused.is_err(), "readers do not write");
+    db.close().await;
 }
