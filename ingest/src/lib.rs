@@ -8,9 +8,25 @@
 
 mod discover;
 mod import;
+mod inflate;
 mod layout;
 mod lines;
 mod location;
 mod raw_table;
 mod read;
+mod report;
+mod rows;
 mod source;
+#[cfg(test)]
+mod testing;
+mod unique;
+mod values;
+
+pub use layout::{FormatError, Layout, LayoutError, Matched};
+pub use location::{InvalidLocation, Location};
+pub use read::{DEFAULT_BATCH_ROWS, InputFile, ReadError, ReadRequest, Reading, Wanted, read, verify};
+pub use report::{BadLine, EXAMPLE_BYTES, EXAMPLES_A_REASON, ReadReport, Reason};
+pub use source::{
+    Column, ColumnKind, DATA_CHUNK, Delimited, Due, Format, Header, InvalidColumn, InvalidFormat, InvalidSource, Origin,
+    Outside, Pattern, Source, SourceSpec, TimeUnit, Zone,
+};
