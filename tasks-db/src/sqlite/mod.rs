@@ -166,4 +166,8 @@ impl TasksDb for SqliteTasks {
 }
 
 #[cfg(test)]
+mod sharing;
+#[cfg(test)]
+mod speed;
+#[cfg(test)]
 mod tests;
