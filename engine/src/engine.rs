@@ -6,28 +6,61 @@ use datafusion::arrow::datatypes::Schema;
 use datafusion::error::Result;
 use datafusion::prelude::DataFrame;
 
-use crate::{OnlineLayout, OutputSchema, Ratio};
+use crate::fold::fold;
+use crate::{Aggregate, Keys, OnlineLayout, OutputSchema, Ratio};
 
 /// A transformation that many features share: last action time, count, segment membership, rollup.
+///
+/// An engine says how one event looks as the output of a chunk that holds only this event ([`lift`](Engine::lift)),
+/// and how outputs with the same row key become one ([`aggregate`](Engine::aggregate)). Transforming a chunk and
+/// merging chunks are then the same fold, written once.
 ///
 /// **Invariant:** `merge(transform(a) ∪ transform(b)) = transform(a ∪ b)` for every split of a chunk's events.
 pub trait Engine: Send + Sync + fmt::Debug {
     /// The engine's name as the configuration and the footer write it.
     fn name(&self) -> &'static str;
 
-    /// The columns that `preprocess` must yield, in order; any other column is an error unless the engine takes
-    /// measures.
+    /// The keys, entity first.
+    fn keys(&self) -> &Keys;
+
+    /// The columns that `preprocess` must yield; any other column is an error unless the engine takes measures.
     fn input(&self) -> Vec<InputColumn>;
 
-    /// Checks the schema that `preprocess` yields and derives the output from it (measures keep their types).
+    /// Whether every other column of the input is a measure (int or float).
+    fn takes_measures(&self) -> bool {
+        false
+    }
+
+    /// Whether a row without an entity is a value like any other (offline), so that totals add up.
+    fn keeps_null_entity(&self) -> bool {
+        false
+    }
+
+    /// Derives the output from the checked input: keys and item are text, numbers Int64 or Float64, the time is
+    /// TIMESTAMP(ms, UTC).
     fn output(&self, input: &Schema) -> Result<OutputSchema, SchemaMismatch>;
 
-    /// Groups and aggregates one chunk. `input` has the checked schema with its keys as text, empty keys null and
-    /// rows without an entity gone (but for a rollup).
-    fn transform(&self, input: DataFrame) -> Result<DataFrame>;
+    /// Turns each row of the checked input into the output of a chunk that holds this row alone.
+    fn lift(&self, input: DataFrame) -> Result<DataFrame>;
+
+    /// How the values of an output column become one.
+    fn aggregate(&self, column: &str) -> Aggregate;
+
+    /// The columns that a row is known by: the keys, and for a membership the item too.
+    fn row_key(&self) -> Vec<String> {
+        self.keys().iter().map(ToOwned::to_owned).collect()
+    }
+
+    /// Groups and aggregates one chunk. `input` has the checked schema with its keys as text, empty keys null, one
+    /// item a row, and rows without an entity gone (but for a rollup). Rows come in no particular order.
+    fn transform(&self, input: DataFrame) -> Result<DataFrame> {
+        fold(self.lift(input)?, &self.row_key(), |column| self.aggregate(column))
+    }
 
     /// Merges the outputs of any number of chunks, in any order, into one; same columns as the output.
-    fn merge(&self, outputs: DataFrame) -> Result<DataFrame>;
+    fn merge(&self, outputs: DataFrame) -> Result<DataFrame> {
+        fold(outputs, &self.row_key(), |column| self.aggregate(column))
+    }
 
     /// How its rows live in the online store.
     fn online(&self) -> OnlineLayout;
@@ -45,6 +78,20 @@ pub struct InputColumn {
     pub name: String,
     /// What it may hold.
     pub kind: InputKind,
+    /// Whether it may be left out.
+    pub optional: bool,
+}
+
+impl InputColumn {
+    /// A column that must be there.
+    pub fn required(name: impl Into<String>, kind: InputKind) -> Self {
+        Self { name: name.into(), kind, optional: false }
+    }
+
+    /// A column that may be left out.
+    pub fn optional(name: impl Into<String>, kind: InputKind) -> Self {
+        Self { name: name.into(), kind, optional: true }
+    }
 }
 
 /// What an input column may hold.
@@ -54,15 +101,26 @@ pub enum InputKind {
     Key,
     /// A membership's item: text or a list of text.
     Item,
-    /// The event time: TIMESTAMP(ms, UTC).
+    /// A time: TIMESTAMP of any unit, or a date; cast to TIMESTAMP(ms, UTC).
     Timestamp,
-    /// Int or float.
+    /// Int or float; cast to Int64 or Float64.
     Number,
+}
+
+impl fmt::Display for InputKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key => "text, int or bool",
+            Self::Item => "text or a list of text",
+            Self::Timestamp => "timestamp",
+            Self::Number => "int or float",
+        })
+    }
 }
 
 /// A feature whose `preprocess` does not yield what its engine asks for; shows both schemas.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}: the engine `{engine}` asks for {wanted}, and preprocess yields {found}")]
+#[error("{reason}: the engine `{engine}` asks for ({wanted}), and the feature yields ({found})")]
 pub struct SchemaMismatch {
     /// The engine's name.
     pub engine: &'static str,
@@ -72,4 +130,22 @@ pub struct SchemaMismatch {
     pub wanted: String,
     /// What `preprocess` yields.
     pub found: String,
+}
+
+impl SchemaMismatch {
+    /// Says that `found` is not what `engine` asks for, because of `reason`.
+    pub fn new(engine: &dyn Engine, reason: impl Into<String>, found: &Schema) -> Self {
+        let wanted = engine.input().into_iter().map(|column| {
+            let optional = if column.optional { ", optional" } else { "" };
+            format!("{} {}{optional}", column.name, column.kind)
+        });
+        let measures = engine.takes_measures().then(|| "any measures int or float".to_owned());
+        let found = found.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type()));
+        Self {
+            engine: engine.name(),
+            reason: reason.into(),
+            wanted: wanted.chain(measures).collect::<Vec<_>>().join(", "),
+            found: found.collect::<Vec<_>>().join(", "),
+        }
+    }
 }

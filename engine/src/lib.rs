@@ -6,10 +6,45 @@
 
 #![warn(missing_docs)]
 
+mod attempt;
+mod compile;
+mod compute;
+mod counts;
 mod engine;
+mod engines;
+mod events;
+mod expression;
 mod feature;
+mod fold;
+mod functions;
+mod guard;
+mod keys;
+mod merge;
+mod planner;
+mod ratios;
+mod refused;
+mod sql_feature;
 mod table;
+#[cfg(test)]
+mod testing;
+pub mod trial;
+mod wanted;
 
+pub use compile::{CompiledFeature, compile};
+pub use compute::Computed;
+pub use counts::Counts;
 pub use engine::{Engine, InputColumn, InputKind, SchemaMismatch};
+pub use engines::{Count, LastActionTime, Rollup, SegmentMembership};
+pub use events::{EventsTable, event_time};
 pub use feature::Feature;
+pub use functions::{
+    clean_str, clean_str_udf, epoch_seconds, epoch_seconds_udf, exact_sum, exact_sum_udaf, ratio, ratio_udf,
+    register_functions,
+};
+pub use keys::Keys;
+pub use merge::merge_batches;
+pub use ratios::{InvalidRatio, Ratios};
+pub use refused::Refused;
+pub use sql_feature::{InvalidSqlFeature, SqlFeature, SqlFeatureSpec};
 pub use table::{Aggregate, FeatureTable, OnlineLayout, OutputColumn, OutputSchema, Ratio, Role};
+pub use wanted::Wanted;
