@@ -7,5 +7,5 @@ SET claims_without_verdict = claims_without_verdict + 1,
     error = CASE WHEN claims_without_verdict + 1 >= ?2 THEN ?3 ELSE error END,
     ended_at = CASE WHEN claims_without_verdict + 1 >= ?2 THEN ?4 ELSE ended_at END
 WHERE task_id = ?1
-  AND started IS NOT NULL
+  AND started = (SELECT fence FROM tasks WHERE task_id = ?1) -- by the claim that ended just now
 RETURNING state

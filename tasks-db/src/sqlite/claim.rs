@@ -1,16 +1,15 @@
 //! Taking due tasks.
 
-use async_trait::async_trait;
-use neartime_model::{FeatureName, FeatureVersion, Fence, Generation, Instant, SourceName, Span};
+use neartime_model::{FeatureName, FeatureVersion, Fence, Generation, Instant, Span};
 use serde_json::{Value, json};
 use sqlx::FromRow;
 
-use super::fault::{Step, doing};
+use super::fault::Step;
 use super::records::{InputFileRecord, chunk, feature_name, lane, small_count, source_name, stored_text, text_list};
 use super::{SqliteTasks, Write};
 use crate::{
-    Claim, ClaimRequest, Claims, Ended, ISOLATE_AFTER_CLAIMS, InputFile, Lane, Lease, MAX_CLAIMS_UNDER_RUN,
-    MAX_CLAIMS_WITHOUT_VERDICT, Parking, ReadSummary, Result, RunOutcome, RunToDo, TaskId, TasksError, WorkerSource,
+    Claim, ClaimRequest, ISOLATE_AFTER_CLAIMS, InputFile, Lane, Lease, MAX_CLAIMS_UNDER_RUN,
+    MAX_CLAIMS_WITHOUT_VERDICT, Result, RunToDo, TaskId, TasksError, WorkerSource,
 };
 
 const CLAIM_PATH: &str = include_str!("../../queries/sqlite/claim_path.sql");
@@ -25,7 +24,6 @@ const BLAME_RUNS: &str = include_str!("../../queries/sqlite/blame_runs.sql");
 const BLAME_CLEARED: &str = include_str!("../../queries/sqlite/task_blame_cleared.sql");
 const HOLD_TAKE: &str = include_str!("../../queries/sqlite/hold_take.sql");
 const REFRESH: &str = include_str!("../../queries/sqlite/refresh.sql");
-const NEXT_DUE: &str = include_str!("../../queries/sqlite/next_due.sql");
 
 /// Every so many claims of a path, the backfill goes first.
 const BACKFILL_TURN: i64 = 4;
@@ -35,63 +33,6 @@ const MAX_SETTLED: usize = 100;
 
 /// A fence may be this far ahead of the machine's clock; beyond, one of the clocks is wrong.
 const MAX_FENCE_AHEAD: Span = Span::from_secs(60);
-
-#[async_trait]
-impl Claims for SqliteTasks {
-    async fn claim(&self, request: &ClaimRequest) -> Result<Option<Claim>> {
-        let claim = async {
-            loop {
-                match self.try_claim(request).await? {
-                    Search::Found(claim) => return Ok(Some(*claim)),
-                    Search::Nothing => return Ok(None),
-                    Search::More => {}
-                }
-            }
-        };
-        claim.await.map_err(doing("claim a task"))
-    }
-
-    async fn hold(&self, task: TaskId, worker: &str, lease: Span) -> Result<Option<Claim>> {
-        self.try_hold(task, worker, lease).await.map_err(doing("hold a task"))
-    }
-
-    async fn refresh(&self, lease: &Lease, features: &[(FeatureName, FeatureVersion)]) -> Result<Claim> {
-        self.try_refresh(lease, features).await.map_err(doing("read a claim's input again"))
-    }
-
-    async fn start_run(&self, lease: &Lease, feature: &FeatureName) -> Result<()> {
-        self.try_start_run(lease, feature).await.map_err(doing("write that a run begins"))
-    }
-
-    async fn finish_run(&self, lease: &Lease, outcome: &RunOutcome) -> Result<()> {
-        self.try_finish_run(lease, outcome).await.map_err(doing("write how a run ended"))
-    }
-
-    async fn complete(&self, lease: &Lease, outcomes: &[RunOutcome], read: Option<&ReadSummary>) -> Result<Ended> {
-        self.try_complete(lease, outcomes, read).await.map_err(doing("complete a task"))
-    }
-
-    async fn release(&self, lease: &Lease, delay: Span, note: &str) -> Result<()> {
-        self.try_release(lease, delay, note).await.map_err(doing("release a task"))
-    }
-
-    async fn abandon(&self, lease: &Lease, note: &str) -> Result<()> {
-        self.try_abandon(lease, note).await.map_err(doing("abandon a task"))
-    }
-
-    async fn park(&self, lease: &Lease, parking: &Parking) -> Result<Ended> {
-        self.try_park(lease, parking).await.map_err(doing("park a task"))
-    }
-
-    async fn next_due_at(&self, sources: &[SourceName]) -> Result<Option<Instant>> {
-        let ask = async {
-            let sources = text_list(sources.iter().map(SourceName::as_str));
-            let due: Option<i64> = sqlx::query_scalar(NEXT_DUE).bind(sources).fetch_one(&self.readers).await?;
-            Ok(due.map(Instant::from_micros))
-        };
-        ask.await.map_err(doing("ask what is due next"))
-    }
-}
 
 /// What one transaction of a claim came to.
 enum Search {
@@ -111,6 +52,16 @@ struct Candidate {
 }
 
 impl SqliteTasks {
+    pub(super) async fn find_claim(&self, request: &ClaimRequest) -> Step<Option<Claim>> {
+        loop {
+            match self.try_claim(request).await? {
+                Search::Found(claim) => return Ok(Some(*claim)),
+                Search::Nothing => return Ok(None),
+                Search::More => {}
+            }
+        }
+    }
+
     async fn try_claim(&self, request: &ClaimRequest) -> Step<Search> {
         // A source without features has nothing to run: its tasks wait for the day when it has.
         let able: Vec<&WorkerSource> = request.sources.iter().filter(|source| !source.features.is_empty()).collect();
@@ -150,7 +101,7 @@ impl SqliteTasks {
         if ahead > MAX_FENCE_AHEAD { Err(TasksError::ClockAhead { ahead }) } else { Ok(()) }
     }
 
-    async fn try_hold(&self, task: TaskId, worker: &str, lease: Span) -> Step<Option<Claim>> {
+    pub(super) async fn try_hold(&self, task: TaskId, worker: &str, lease: Span) -> Step<Option<Claim>> {
         let mut write = self.write().await?;
         let until = (write.now + lease).as_micros();
         let take = sqlx::query_scalar(HOLD_TAKE).bind(task.0).bind(write.now_micros()).bind(until).bind(worker);
@@ -162,7 +113,7 @@ impl SqliteTasks {
         Ok(Some(claim))
     }
 
-    async fn try_refresh(&self, lease: &Lease, features: &[(FeatureName, FeatureVersion)]) -> Step<Claim> {
+    pub(super) async fn try_refresh(&self, lease: &Lease, features: &[(FeatureName, FeatureVersion)]) -> Step<Claim> {
         let mut write = self.write().await?;
         let refresh = sqlx::query(REFRESH).bind(lease.task.0).bind(lease.fence.0);
         if refresh.fetch_optional(write.conn()).await?.is_none() {

@@ -85,7 +85,15 @@ pub(super) fn refuse_network_file_system(path: &Path) -> Result<()> {
 
 #[cfg(target_os = "linux")]
 fn network_file_system(directory: &Path) -> Option<&'static str> {
-    // From linux/magic.h and statfs(2).
+    // A directory that is not there fails with a better message when the file is opened.
+    let found = rustix::fs::statfs(directory).ok()?.f_type;
+    // The kernel's word is signed on some machines; the magic numbers are 32 bits.
+    network_name((found as u64) & 0xffff_ffff)
+}
+
+/// The numbers of linux/magic.h and statfs(2).
+#[cfg(target_os = "linux")]
+fn network_name(magic: u64) -> Option<&'static str> {
     const NAMES: [(u64, &str); 11] = [
         (0x6969, "NFS"),
         (0x517b, "SMB"),
@@ -99,14 +107,25 @@ fn network_file_system(directory: &Path) -> Option<&'static str> {
         (0x4750_4653, "GPFS"),
         (0x1983_0326, "BeeGFS"),
     ];
-    // A directory that is not there fails with a better message when the file is opened.
-    let found = rustix::fs::statfs(directory).ok()?.f_type;
-    // The kernel's word is signed on some machines; the magic numbers are 32 bits.
-    let magic = (found as u64) & 0xffff_ffff;
     NAMES.iter().find(|(number, _)| *number == magic).map(|(_, name)| *name)
 }
 
 #[cfg(not(target_os = "linux"))]
 fn network_file_system(_directory: &Path) -> Option<&'static str> {
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn network_file_systems_are_told_by_their_number() {
+        assert_eq!(network_name(0x6969), Some("NFS"));
+        assert_eq!(network_name(0xff53_4d42), Some("CIFS"));
+        assert_eq!(network_name(0xef53), None, "ext4");
+        assert_eq!(network_file_system(Path::new("/proc")), None);
+        refuse_network_file_system(Path::new("tasks.db")).unwrap();
+    }
 }

@@ -5,6 +5,7 @@
 //! read, and each heart has its own.
 
 mod claim;
+mod claims;
 mod connect;
 mod cron;
 mod declare;
@@ -26,7 +27,7 @@ use neartime_model::{Clock, Instant};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use sqlx::{SqliteConnection, Transaction};
 
-use crate::{HeartSource, Result, TasksDb};
+use crate::{HeartSource, Result, TasksDb, TasksError};
 use fault::{Step, doing};
 use heart::SqliteHearts;
 
@@ -59,6 +60,19 @@ impl SqliteOptions {
     /// against.
     pub fn new(path: impl Into<PathBuf>, machine_clock: Arc<dyn Clock>) -> Self {
         Self { path: path.into(), db_clock: DbClock::Database, machine_clock, allow_network_file_system: false }
+    }
+
+    /// Reads `sqlite://neartime.db` (below `base`) or `sqlite:///var/lib/neartime.db`. Refused: any other URL, and one
+    /// with parameters.
+    pub fn from_url(url: &str, base: &Path, machine_clock: Arc<dyn Clock>) -> Result<Self> {
+        let path = url.strip_prefix("sqlite://").filter(|path| !path.is_empty() && !path.contains(['?', '#']));
+        let refusal = || {
+            let example = "sqlite://neartime.db";
+            TasksError::Refused(format!(
+                "the task database's URL is not of the form `{example}`: correct tasks.database"
+            ))
+        };
+        Ok(Self::new(base.join(path.ok_or_else(refusal)?), machine_clock))
     }
 
     /// Lets `clock` decide what is due or expired, and check fences.

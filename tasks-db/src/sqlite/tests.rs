@@ -79,6 +79,19 @@ async fn a_file_that_is_no_database_is_told_from_one_that_is_away() {
     assert!(matches!(away, TasksError::Unavailable { .. }), "{away:?}");
 }
 
+#[test]
+fn a_url_names_a_file_below_the_configuration_or_anywhere() {
+    let path = |url: &str| {
+        SqliteOptions::from_url(url, Path::new("/etc/neartime"), Arc::new(SystemClock)).map(|options| options.path)
+    };
+    assert_eq!(path("sqlite://neartime.db").unwrap(), Path::new("/etc/neartime/neartime.db"));
+    assert_eq!(path("sqlite:///var/lib/tasks.db").unwrap(), Path::new("/var/lib/tasks.db"));
+    for wrong in ["postgres://user:secret@host/db", "sqlite://", "neartime.db", "sqlite://a.db?mode=memory"] {
+        let error = path(wrong).unwrap_err();
+        assert!(error.kind() == ErrorKind::Invalid && !error.to_string().contains("secret"), "{error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_that_start_at_once_make_one_database() {
     let directory = tempfile::tempdir().unwrap();
