@@ -4,8 +4,8 @@ use neartime_model::{FeatureName, FeatureVersion, FilePath, Instant, SourceName}
 
 use crate::TaskId;
 
-/// Which tasks to retry, of those that have something to retry: parked, with a parked or failing run, or with missing
-/// or quarantined files. All conditions that are given must hold.
+/// Which tasks to retry, of those that have something to retry: parked, in back-off, with a parked or failing run,
+/// or with missing or quarantined files. All conditions that are given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RetryRequest {
     /// Only these tasks; empty for any.

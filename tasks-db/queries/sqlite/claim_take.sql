@@ -8,4 +8,4 @@ SET state = 'running',
     claimed_generation = generation,
     claims_without_verdict = ?5 + 1 -- counted before the work begins, so that a claim that dies has counted
 WHERE task_id = ?1
-RETURNING task_id, fence
+RETURNING fence

@@ -1,4 +1,4 @@
--- Tasks that have something to retry. ?1 tasks or an empty list (JSON), ?2 source, ?3 path, ?4 from, ?5 to
+-- Tasks that have something to retry. ?1 tasks or an empty list (JSON), ?2 source, ?3 path, ?4 from, ?5 to, ?6 now
 SELECT t.task_id,
        EXISTS (
            SELECT 1 FROM files f WHERE f.task_id = t.task_id AND f.state IN ('missing', 'quarantined')
@@ -6,6 +6,9 @@ SELECT t.task_id,
 FROM tasks t
 WHERE t.task_id IN (
     SELECT p.task_id FROM tasks p WHERE p.state = 'parked'
+    UNION
+    -- in back-off
+    SELECT w.task_id FROM tasks w WHERE w.state = 'waiting' AND w.ts_to_process <= ?6 AND w.due_at > ?6
     UNION
     SELECT r.task_id FROM runs r WHERE r.state IN ('waiting', 'parked') AND (r.state = 'parked' OR r.attempts > 0)
     UNION

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use neartime_model::{ChunkWidth, Fence, Generation, Span};
 
 use super::bench::{Bench, LEASE, at, done, features_of, file, request, source_name};
-use crate::{FileRegistration, Parking, TaskState, TasksError};
+use crate::{FileRegistration, Parking, RetryRequest, TaskState, TasksError};
 
 pub(super) async fn nothing_is_claimed_before_it_is_due(bench: Bench) {
     let bench = bench.declared().await;
@@ -216,6 +216,9 @@ pub(super) async fn a_released_task_costs_nothing(bench: Bench) {
     assert_eq!((row.state, row.claims_without_verdict), (TaskState::Waiting, 0));
     assert_eq!(row.last_error.as_deref(), Some("the store is away"));
     let claim = bench.claim_some().await;
+    bench.db.release(&claim.lease, Span::from_days(1), "the store is away").await.unwrap();
+    assert_eq!(bench.db.retry(&RetryRequest::default()).await.unwrap(), 1, "an operator need not wait");
+    let claim = bench.claim_some().await;
     assert_eq!(claim.runs.iter().map(|run| run.attempts).max(), Some(0));
     bench.finish(&claim).await;
     let detail = bench.detail(claim.lease.task).await;
@@ -243,6 +246,12 @@ pub(super) async fn a_held_task_goes_back_to_what_it_was(bench: Bench) {
     assert!(bench.claim().await.is_none());
     bench.assert_state(task, TaskState::Done).await;
     // What happens meanwhile is not lost.
+    let held = hold().await.unwrap();
+    super::lanes::backfill_august(&bench).await;
+    bench.db.complete(&held.lease, &[], None).await.unwrap();
+    let claim = bench.claim_some().await;
+    assert_eq!(features_of(&claim), ["a"]);
+    bench.finish(&claim).await;
     let held = hold().await.unwrap();
     bench.register(vec![file("p/", "2018-08-01T10:40:00Z", "late.gz", "v1")]).await;
     bench.db.complete(&held.lease, &[], None).await.unwrap();

@@ -171,18 +171,10 @@ impl Write {
             died = 0;
         }
         if died >= MAX_CLAIMS_WITHOUT_VERDICT {
-            let error = format!(
-                "{died} claims ended without a verdict (killed, out of memory, or past the deadline); \
-                 find out why, then `neartime tasks retry`"
-            );
-            sqlx::query(CLAIM_EXHAUSTED).bind(task.0).bind(error).execute(self.conn()).await?;
+            self.park_exhausted(task, died).await?;
             return Ok(None);
         }
-        let until = (self.now + request.lease).as_micros();
-        let take = sqlx::query_as(CLAIM_TAKE).bind(task.0).bind(self.now_micros()).bind(until);
-        let take = take.bind(stored_text(&request.worker)).bind(i64::from(died));
-        let (_, fence): (i64, i64) = take.fetch_one(self.conn()).await?;
-        let lease = Lease { task, fence: Fence(fence) };
+        let lease = self.take(task, request, died).await?;
         let mut claim = self.read_claim(lease, Vec::new()).await?;
         let source = able.iter().find(|source| source.name == claim.source);
         let features = source.map_or(&[][..], |source| &source.features);
@@ -194,6 +186,22 @@ impl Write {
         }
         claim.taken_over = taken_over;
         Ok(Some(claim))
+    }
+
+    async fn take(&mut self, task: TaskId, request: &ClaimRequest, died: u32) -> Step<Lease> {
+        let until = (self.now + request.lease).as_micros();
+        let take = sqlx::query_scalar(CLAIM_TAKE).bind(task.0).bind(self.now_micros()).bind(until);
+        let take = take.bind(stored_text(&request.worker)).bind(i64::from(died));
+        Ok(Lease { task, fence: Fence(take.fetch_one(self.conn()).await?) })
+    }
+
+    async fn park_exhausted(&mut self, task: TaskId, died: u32) -> Step<()> {
+        let error = format!(
+            "{died} claims ended without a verdict (killed, out of memory, or past the deadline); \
+             find out why, then `neartime tasks retry`"
+        );
+        sqlx::query(CLAIM_EXHAUSTED).bind(task.0).bind(error).execute(self.conn()).await?;
+        Ok(())
     }
 
     /// Counts the claim that died against the run that it had begun alone. Gives whether the guilty one is parked now.

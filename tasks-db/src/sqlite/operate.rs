@@ -43,7 +43,8 @@ impl SqliteTasks {
             .bind(request.source.as_ref().map(|source| source.as_str()))
             .bind(request.file_path.as_ref().map(|path| path.as_str()))
             .bind(request.from.map(Instant::as_micros))
-            .bind(request.to.map(Instant::as_micros));
+            .bind(request.to.map(Instant::as_micros))
+            .bind(write.now_micros());
         let tasks: Vec<(i64, bool)> = query.fetch_all(write.conn()).await?;
         for input_changes in [false, true] {
             let part = tasks.iter().filter(|(_, changes)| *changes == input_changes).map(|(task, _)| *task);
