@@ -7,6 +7,10 @@ WHERE true
 ON CONFLICT (task_id, feature) DO UPDATE
 SET state = 'waiting',
     version = excluded.version,
-    attempts = 0,
-    visible_at = 0,
-    claims_without_verdict = 0
+    -- one that is waiting already goes on counting its tries
+    attempts = CASE WHEN state = 'waiting' AND version = excluded.version THEN attempts ELSE 0 END,
+    visible_at = CASE WHEN state = 'waiting' AND version = excluded.version THEN visible_at ELSE 0 END,
+    claims_without_verdict = CASE
+        WHEN state = 'waiting' AND version = excluded.version THEN claims_without_verdict
+        ELSE 0
+    END
