@@ -9,7 +9,11 @@
 mod error;
 mod offline;
 mod online;
+mod sql;
+#[cfg(test)]
+mod testing;
 
 pub use error::StoreError;
 pub use offline::{FeaturesStore, Footer, PartitionFile, Published, PublishedFile, Publisher, Put, Staged};
 pub use online::{OnlinePublished, OnlineStore, Rebuilt, SqliteOnlineStore, lookup, publish_online, rebuild_latest};
+pub use sql::{Answer, SqlSession};

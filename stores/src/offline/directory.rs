@@ -21,7 +21,7 @@ const STAGED_SUFFIX: &str = ".tmp";
 
 /// Publishes below a directory.
 #[derive(Clone, Debug)]
-pub(super) struct DirectoryPublisher {
+pub(crate) struct DirectoryPublisher {
     root: PathBuf,
 }
 
@@ -51,7 +51,7 @@ impl Drop for StagedFile {
 }
 
 impl DirectoryPublisher {
-    pub(super) fn new(root: PathBuf) -> Self {
+    pub(crate) fn new(root: PathBuf) -> Self {
         Self { root }
     }
 

@@ -11,13 +11,18 @@ mod published;
 mod publisher;
 mod reader;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use adapt::column_as;
+#[cfg(test)]
+pub(crate) use directory::DirectoryPublisher;
 pub use footer::Footer;
 pub(crate) use listing::{ListedFile, list_files};
 pub use partition_file::{PartitionFile, Published};
 pub use published::PublishedFile;
 pub(crate) use published::is_changed;
 pub use publisher::{Publisher, Put, Staged};
+pub(crate) use reader::{FileChanged, PinnedReader, ReadWatch};
 pub use store::FeaturesStore;
 pub(crate) use store::key_schema;

@@ -7,6 +7,8 @@ mod lookup;
 mod publish;
 mod rebuild;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
 pub use lookup::lookup;
 pub use publish::{OnlinePublished, publish_online};

@@ -1,0 +1,260 @@
+//! Both stores together: whatever dies on the way, the next publish makes the online rows those of the file.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use datafusion::arrow::array::{AsArray, Int64Array};
+use datafusion::arrow::datatypes::{Float64Type, Int64Type};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use neartime_engine::{Count, FeatureTable, LastActionTime, OnlineLayout, Ratio};
+use neartime_model::{Fence, Instant, ManualClock, OutputName};
+use object_store::ObjectMeta;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+
+use crate::offline::DirectoryPublisher;
+use crate::testing::{batch, file, order, rows, table, users};
+use crate::{
+    FeaturesStore, OnlineStore, PartitionFile, Publisher, Put, SqliteOnlineStore, Staged, StoreError, lookup,
+    publish_online, rebuild_latest,
+};
+
+const AT: &str = "2018-08-01T10:40:00Z";
+
+/// Steps left until the process dies; each step may die before or after it is done.
+#[derive(Clone, Debug)]
+struct Fuse(Arc<AtomicUsize>);
+
+impl Fuse {
+    fn new() -> Self {
+        Self(Arc::new(AtomicUsize::new(usize::MAX)))
+    }
+
+    fn set(&self, steps: usize) {
+        self.0.store(steps, Ordering::SeqCst);
+    }
+
+    fn burn(&self) -> Result<(), StoreError> {
+        let left = self.0.load(Ordering::SeqCst);
+        self.0.store(left.saturating_sub(1), Ordering::SeqCst);
+        if left == 0 { Err(StoreError::unavailable("taking a step", "the process died")) } else { Ok(()) }
+    }
+}
+
+#[derive(Debug)]
+struct MortalPublisher(DirectoryPublisher, Fuse);
+
+#[async_trait]
+impl Publisher for MortalPublisher {
+    async fn stage(&self, key: &Path) -> Result<Box<dyn Staged>, StoreError> {
+        self.1.burn()?;
+        self.0.stage(key).await
+    }
+
+    async fn lock(&self, key: &Path) -> Result<Arc<dyn Any + Send + Sync>, StoreError> {
+        self.1.burn()?;
+        self.0.lock(key).await
+    }
+
+    async fn put(&self, staged: Box<dyn Staged>, key: &Path, found: Option<&ObjectMeta>) -> Result<Put, StoreError> {
+        self.1.burn()?;
+        let done = self.0.put(staged, key, found).await?;
+        self.1.burn()?;
+        Ok(done)
+    }
+
+    async fn remove(&self, key: &Path, found: &ObjectMeta) -> Result<(), StoreError> {
+        self.1.burn()?;
+        self.0.remove(key, found).await?;
+        self.1.burn()
+    }
+
+    async fn sweep(&self) -> Result<u64, StoreError> {
+        self.0.sweep().await
+    }
+}
+
+#[derive(Debug)]
+struct MortalOnline(SqliteOnlineStore, Fuse);
+
+#[async_trait]
+impl OnlineStore for MortalOnline {
+    async fn ensure(&self, table: &FeatureTable) -> Result<(), StoreError> {
+        self.0.ensure(table).await
+    }
+
+    async fn write(&self, file: &PartitionFile, fence: Fence, rows: RecordBatch) -> Result<(), StoreError> {
+        self.1.burn()?;
+        self.0.write(file, fence, rows).await?;
+        self.1.burn()
+    }
+
+    async fn delete(&self, file: &PartitionFile, fence: Fence, keys: RecordBatch) -> Result<(), StoreError> {
+        self.1.burn()?;
+        self.0.delete(file, fence, keys).await?;
+        self.1.burn()
+    }
+
+    async fn read(
+        &self,
+        table: &Arc<FeatureTable>,
+        entity: &str,
+        chunks: Option<Range<Instant>>,
+    ) -> Result<SendableRecordBatchStream, StoreError> {
+        self.0.read(table, entity, chunks).await
+    }
+
+    async fn truncate(&self, table: &FeatureTable) -> Result<(), StoreError> {
+        self.0.truncate(table).await
+    }
+}
+
+struct Stores {
+    offline: FeaturesStore,
+    online: MortalOnline,
+    fuse: Fuse,
+    folder: tempfile::TempDir,
+}
+
+async fn stores() -> Stores {
+    let folder = tempfile::tempdir().unwrap();
+    let fuse = Fuse::new();
+    let root = folder.path().join("features");
+    let prefix = Path::from_absolute_path(&root).unwrap();
+    let publisher = MortalPublisher(DirectoryPublisher::new(root), fuse.clone());
+    let offline = FeaturesStore::new(Arc::new(LocalFileSystem::new()), prefix, Arc::new(publisher));
+    let clock = Arc::new(ManualClock::new(AT.parse().unwrap()));
+    let online = SqliteOnlineStore::open(&folder.path().join("online.db"), clock).await.unwrap();
+    Stores { offline, online: MortalOnline(online, fuse.clone()), fuse, folder }
+}
+
+impl Stores {
+    /// One claim's walk: publish offline, then online.
+    async fn walk(&self, file: &PartitionFile, generation: i64, fence: i64, of: &[i64]) -> Result<(), StoreError> {
+        let of = users(of.iter().copied());
+        self.offline.publish(file, order(1, generation), rows(&file.table, &of, 2)).await?;
+        publish_online(&self.offline, &self.online, file, Fence(fence)).await?;
+        Ok(())
+    }
+
+    /// The live users of the online table, by asking for each.
+    async fn live(&self, table: &Arc<FeatureTable>, of: Range<i64>) -> Vec<i64> {
+        let mut live = Vec::new();
+        for user in of {
+            let found =
+                lookup(&self.online, table, &Count::by(["id", "country"]), &format!("u{user}"), None).await.unwrap();
+            if found.num_rows() > 0 {
+                live.push(user);
+            }
+        }
+        live
+    }
+
+    fn has_list(&self, file: &PartitionFile) -> bool {
+        self.folder.path().join("features").join(file.vanished_key().unwrap().as_ref()).exists()
+    }
+}
+
+#[tokio::test]
+async fn a_crash_at_any_step_loses_no_delete() {
+    // Steps of the walk that is cut off, and whether another generation or the same one comes next.
+    for steps in 0..16 {
+        for next in [vec![1, 4], vec![1, 2], vec![4]] {
+            let stores = stores().await;
+            let file = file(&table("user_num_posts", OnlineLayout::PerChunk), AT);
+            stores.online.ensure(&file.table).await.unwrap();
+            stores.walk(&file, 1, 10, &[1, 2, 3]).await.unwrap();
+            stores.fuse.set(steps);
+            let cut = stores.walk(&file, 2, 20, &[1, 4]).await;
+            assert_eq!(cut.is_err(), steps < 11, "the walk has eleven steps: {steps}");
+            stores.fuse.set(usize::MAX);
+            let generation = if next == [1, 4] { 2 } else { 3 };
+            stores.walk(&file, generation, 30, &next).await.unwrap();
+            assert_eq!(stores.live(&file.table, 0..6).await, next, "died after {steps} steps");
+            assert!(!stores.has_list(&file));
+        }
+    }
+}
+
+#[tokio::test]
+async fn random_crashes_and_zombies_end_in_the_last_file() {
+    for seed in 0..40 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let stores = stores().await;
+        let file = file(&table("user_num_posts", OnlineLayout::PerChunk), AT);
+        stores.online.ensure(&file.table).await.unwrap();
+        let content: BTreeMap<i64, Vec<i64>> =
+            (1..8).map(|generation| (generation, (0..8).filter(|_| random.bool()).collect())).collect();
+        let mut generation = 1;
+        for fence in 1..15 {
+            generation = (generation + random.i64(0..2)).min(7);
+            stores.fuse.set(random.usize(0..14));
+            // A zombie comes with an older generation and an older fence.
+            let (mine, at) = if random.u8(0..4) == 0 {
+                (random.i64(1..=generation), random.i64(0..=fence))
+            } else {
+                (generation, fence)
+            };
+            stores.walk(&file, mine, at, &content[&mine]).await.ok();
+        }
+        stores.fuse.set(usize::MAX);
+        stores.walk(&file, generation, 100, &content[&generation]).await.unwrap();
+        assert_eq!(stores.live(&file.table, 0..8).await, content[&generation], "seed {seed}");
+        assert!(!stores.has_list(&file));
+    }
+}
+
+#[tokio::test]
+async fn the_latest_time_falls_only_by_a_rebuild() {
+    let stores = stores().await;
+    let file = file(&table("user_last_login", OnlineLayout::Latest), AT);
+    stores.online.ensure(&file.table).await.unwrap();
+    stores.walk(&file, 1, 10, &[1_533_118_000, 5]).await.unwrap();
+    stores.walk(&file, 2, 20, &[5]).await.unwrap();
+    assert!(!stores.has_list(&file));
+    let engine = LastActionTime::by(["id", "country"]);
+    let found = async |user: &str| lookup(&stores.online, &file.table, &engine, user, None).await.unwrap().num_rows();
+    assert_eq!(found("u1533118000").await, 1);
+    let rebuilt = rebuild_latest(&stores.offline, &stores.online, &file.table, |_| {}).await.unwrap();
+    assert_eq!((rebuilt.files, rebuilt.rows), (1, 1));
+    assert_eq!((found("u1533118000").await, found("u5").await), (0, 1));
+}
+
+#[tokio::test]
+async fn a_lookup_folds_chunks_and_paths_and_adds_ratios() {
+    let stores = stores().await;
+    let mut table = table("user_num_posts", OnlineLayout::PerChunk);
+    let ratio = |name: &str, expression: &str| Ratio {
+        name: OutputName::new(name).unwrap(),
+        expression: expression.to_owned(),
+    };
+    table.ratios = vec![ratio("half", "actions_count / 2"), ratio("nothing", "actions_count / (actions_count - 7)")];
+    stores.online.ensure(&table).await.unwrap();
+    for (at, path, value) in [
+        ("2018-08-01T10:40:00Z", "in/a/", 1),
+        ("2018-08-01T10:40:00Z", "in/b/", 2),
+        ("2018-08-01T10:50:00Z", "in/a/", 4),
+    ] {
+        let mut file = file(&table, at);
+        file.file_path = neartime_model::FilePath::new(path);
+        let rows = [(Some("u1".to_owned()), None, value), (Some("u1".to_owned()), Some("gh".to_owned()), value * 10)];
+        stores.online.write(&file, Fence(1), batch(&table, &rows)).await.unwrap();
+    }
+    let table = Arc::new(table);
+    let engine = Count::by(["id", "country"]);
+    let found = lookup(&stores.online, &table, &engine, "u1", None).await.unwrap();
+    assert_eq!(found.column(2).as_primitive::<Int64Type>(), &Int64Array::from(vec![7, 70]));
+    assert_eq!(found.column(3).as_primitive::<Float64Type>().values(), &[3.5, 35.0]);
+    let nothing = found.column(4).as_primitive::<Float64Type>();
+    assert_eq!((nothing.iter().next().unwrap(), nothing.value(1)), (None, 70.0 / 63.0));
+    let window = AT.parse().unwrap().."2018-08-01T10:50:00Z".parse().unwrap();
+    let found = lookup(&stores.online, &table, &engine, "u1", Some(window)).await.unwrap();
+    assert_eq!(found.column(2).as_primitive::<Int64Type>(), &Int64Array::from(vec![3, 30]));
+    let nobody = lookup(&stores.online, &table, &engine, "u9", None).await.unwrap();
+    assert_eq!((nobody.num_rows(), nobody.num_columns()), (0, 5));
+}

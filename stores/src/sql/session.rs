@@ -1,0 +1,205 @@
+//! SQL over the features store, and over whatever tables the caller adds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::catalog::CatalogProviderList;
+use datafusion::catalog::{
+    CatalogProvider, MemoryCatalogProvider, MemoryCatalogProviderList, MemorySchemaProvider, SchemaProvider,
+    TableProvider,
+};
+use datafusion::common::{Result as DataFusionResult, TableReference};
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use neartime_engine::FeatureTable;
+
+use super::error::query_error;
+use super::snapshot::Snapshot;
+use super::table::FeatureTableProvider;
+use crate::{FeaturesStore, StoreError};
+
+const CATALOG: &str = "neartime";
+/// The schema of tables that are named without one.
+const DEFAULT_SCHEMA: &str = "public";
+const FEATURES: &str = "features_store";
+
+/// How often a query is planned again because a file was replaced while it ran.
+const ATTEMPTS: usize = 20;
+
+/// SQL over features (`features_store.<feature>`) and the tables that the caller adds. It reads only.
+///
+/// Unquoted names fold to lower case; `ratio(a, b)` and the other functions of the engines are known. Each query sees
+/// one version of each file: if one is replaced meanwhile, the query is planned again.
+#[derive(Clone, Debug)]
+pub struct SqlSession {
+    store: FeaturesStore,
+    state: SessionState,
+    features: Vec<Arc<FeatureTable>>,
+    /// By schema and name.
+    others: BTreeMap<(String, String), Arc<dyn TableProvider>>,
+}
+
+/// What a query gave, and what it cost.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The columns, also where there are no rows.
+    pub schema: SchemaRef,
+    /// The rows.
+    pub batches: Vec<RecordBatch>,
+    /// Time from planning to the last row.
+    pub elapsed: Duration,
+    /// Bytes fetched from files.
+    pub scanned_bytes: u64,
+}
+
+impl SqlSession {
+    /// A session without tables. `runtime` bounds memory and spills; `threads` is how many parts of a plan run at once.
+    pub fn new(store: FeaturesStore, runtime: Arc<RuntimeEnv>, threads: usize) -> Self {
+        let config = SessionConfig::new()
+            .with_target_partitions(threads.max(1))
+            .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(true);
+        let state =
+            SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+        let context = SessionContext::new_with_state(state);
+        neartime_engine::register_functions(&context);
+        Self { store, state: context.state(), features: Vec::new(), others: BTreeMap::new() }
+    }
+
+    /// Adds `features_store.<feature>`.
+    pub fn with_feature(mut self, table: Arc<FeatureTable>) -> Self {
+        self.features.push(table);
+        self
+    }
+
+    /// Adds another table as `<schema>.<name>`: `raw.horizontals`, `udb.user_segments`.
+    pub fn with_table(mut self, schema: &str, name: &str, provider: Arc<dyn TableProvider>) -> Self {
+        self.others.insert((schema.to_owned(), name.to_owned()), provider);
+        self
+    }
+
+    /// Adds another table that is named without a schema: `quarantine`.
+    pub fn with_plain_table(self, name: &str, provider: Arc<dyn TableProvider>) -> Self {
+        self.with_table(DEFAULT_SCHEMA, name, provider)
+    }
+
+    /// Runs one statement and collects its rows.
+    ///
+    /// # Errors
+    /// Invalid if the SQL is wrong, names an unknown table, or would change anything; Unavailable if a store is away.
+    pub async fn query(&self, sql: &str) -> Result<Answer, StoreError> {
+        self.consistently(|context| async move { run(&context, sql).await }).await
+    }
+
+    /// Runs plans over one version of each file: `work` gets a fresh context, and is called again with another if it
+    /// failed because a file was replaced meanwhile.
+    ///
+    /// # Errors
+    /// Those of `work`; Unavailable if files keep being replaced.
+    pub async fn consistently<T, F, W>(&self, work: F) -> Result<T, StoreError>
+    where
+        F: Fn(SessionContext) -> W,
+        W: Future<Output = Result<T, StoreError>>,
+    {
+        for _ in 0..ATTEMPTS {
+            let (context, snapshot) = self.context().map_err(query_error)?;
+            let done = work(context).await;
+            if done.is_ok() || !snapshot.changed().load(Ordering::Relaxed) {
+                return done;
+            }
+        }
+        Err(StoreError::unavailable("running the query", "its files are replaced faster than they can be read"))
+    }
+
+    /// A context in which every feature table keeps to one version of each file.
+    fn context(&self) -> DataFusionResult<(SessionContext, Arc<Snapshot>)> {
+        let snapshot = Arc::new(Snapshot::default());
+        let catalog = MemoryCatalogProvider::new();
+        for schema in [FEATURES, DEFAULT_SCHEMA] {
+            catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new()))?;
+        }
+        for table in &self.features {
+            let provider = FeatureTableProvider::new(self.store.clone(), Arc::clone(table), Arc::clone(&snapshot));
+            schema_of(&catalog, FEATURES)?.register_table(table.name.to_string(), Arc::new(provider))?;
+        }
+        for ((schema, name), provider) in &self.others {
+            schema_of(&catalog, schema)?.register_table(name.clone(), Arc::clone(provider))?;
+        }
+        let catalogs = MemoryCatalogProviderList::new();
+        catalogs.register_catalog(CATALOG.to_owned(), Arc::new(catalog));
+        let state = SessionStateBuilder::new_from_existing(self.state.clone()).with_catalog_list(Arc::new(catalogs));
+        Ok((SessionContext::new_with_state(state.build()), snapshot))
+    }
+}
+
+/// The schema of that name, made if need be.
+fn schema_of(catalog: &MemoryCatalogProvider, name: &str) -> DataFusionResult<Arc<dyn SchemaProvider>> {
+    if let Some(schema) = catalog.schema(name) {
+        return Ok(schema);
+    }
+    let schema: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
+    catalog.register_schema(name, Arc::clone(&schema))?;
+    Ok(schema)
+}
+
+async fn run(context: &SessionContext, sql: &str) -> Result<Answer, StoreError> {
+    let started = std::time::Instant::now();
+    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    check_tables(context, sql)?;
+    let frame = context.sql_with_options(sql, read_only).await.map_err(query_error)?;
+    let schema = Arc::clone(frame.schema().inner());
+    let task = Arc::new(frame.task_ctx());
+    let plan = frame.create_physical_plan().await.map_err(query_error)?;
+    let batches = collect(Arc::clone(&plan), task).await.map_err(query_error)?;
+    Ok(Answer { schema, batches, elapsed: started.elapsed(), scanned_bytes: scanned_bytes(&*plan) })
+}
+
+/// Refuses SQL over tables that are not there, with those that are.
+fn check_tables(context: &SessionContext, sql: &str) -> Result<(), StoreError> {
+    let state = context.state();
+    let dialect = state.config_options().sql_parser.dialect;
+    let statement = state.sql_to_statement(sql, &dialect).map_err(query_error)?;
+    let known = known_tables(context);
+    for reference in state.resolve_table_references(&statement).map_err(query_error)? {
+        let named = match &reference {
+            TableReference::Bare { table } => table.to_string(),
+            TableReference::Partial { schema, table } => format!("{schema}.{table}"),
+            TableReference::Full { catalog, schema, table } if **catalog == *CATALOG => format!("{schema}.{table}"),
+            TableReference::Full { .. } => reference.to_string(),
+        };
+        let plain = named.strip_prefix("public.").unwrap_or(&named);
+        if !named.starts_with("information_schema.") && !known.iter().any(|name| name == plain) {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(StoreError::invalid(format!("there is no table `{named}`: the tables are {known}")));
+        }
+    }
+    Ok(())
+}
+
+/// The names under which tables can be asked for, sorted.
+fn known_tables(context: &SessionContext) -> Vec<String> {
+    let Some(catalog) = context.catalog(CATALOG) else { return Vec::new() };
+    let mut known = Vec::new();
+    for schema in catalog.schema_names() {
+        let prefix = if schema == DEFAULT_SCHEMA { String::new() } else { format!("{schema}.") };
+        let names = catalog.schema(&schema).map(|schema| schema.table_names()).unwrap_or_default();
+        known.extend(names.into_iter().map(|name| format!("{prefix}{name}")));
+    }
+    known.sort();
+    known
+}
+
+/// What all scans of a plan counted as `bytes_scanned`.
+fn scanned_bytes(plan: &dyn ExecutionPlan) -> u64 {
+    let own = plan.metrics().and_then(|metrics| metrics.sum_by_name("bytes_scanned"));
+    let below: u64 = plan.children().into_iter().map(|child| scanned_bytes(&**child)).sum();
+    own.map_or(0, |value| value.as_usize() as u64) + below
+}
