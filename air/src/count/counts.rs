@@ -125,6 +125,11 @@ impl Counts {
         self.user_groups.drain(..).for_each(|group| self.group_first[group as usize] = i64::MAX);
     }
 
+    /// How many segments, sites and groups there is room for.
+    pub(crate) fn sizes(&self) -> [usize; 3] {
+        [self.segment_users.len(), self.site_users.len(), self.group_users.len()]
+    }
+
     /// Makes room for items that became known since.
     pub(crate) fn widen(self, segments: usize, sites: usize) -> Self {
         if self.segment_users.len() >= segments && self.site_users.len() >= sites {

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{RecordBatch, UInt8Array, UInt32Array};
+use datafusion::arrow::array::{AsArray, RecordBatch, UInt8Array, UInt32Array};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt8Type, UInt32Type};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
@@ -34,8 +34,8 @@ pub(crate) trait Bucketed: Send + Sync + fmt::Debug {
     /// Counts of nobody, of the right size.
     fn nobody(&self) -> Counts;
 
-    /// Adds the users of one bucket.
-    fn count(&self, bucket: usize, counts: &mut Counts) -> Result<(), AirError>;
+    /// Adds the users of some buckets.
+    fn count(&self, buckets: &mut dyn Iterator<Item = usize>, counts: &mut Counts) -> Result<(), AirError>;
 }
 
 /// Counts all buckets in so many partitions, which run in parallel.
@@ -53,14 +53,8 @@ pub(crate) async fn count_all(users: Arc<dyn Bucketed>, partitions: usize) -> Re
 
 /// Adds rows of counts.
 fn absorb(sum: &mut Counts, batch: &RecordBatch) {
-    let number = |at: usize| {
-        use datafusion::arrow::array::AsArray;
-        batch.column(at).as_primitive::<UInt32Type>().values()
-    };
-    let measures = {
-        use datafusion::arrow::array::AsArray;
-        batch.column(0).as_primitive::<UInt8Type>().values()
-    };
+    let number = |at: usize| batch.column(at).as_primitive::<UInt32Type>().values();
+    let measures = batch.column(0).as_primitive::<UInt8Type>().values();
     let cells = number(1).iter().zip(number(2)).zip(number(3));
     for (&measure, ((&row, &column), &users)) in measures.iter().zip(cells) {
         sum.add(Measure::ALL[usize::from(measure)], row, column, users);
@@ -146,9 +140,8 @@ impl ExecutionPlan for CountExec {
         let (users, partitions, rows) = (Arc::clone(&self.users), self.partitions, stream.tx());
         stream.spawn_blocking(move || {
             let mut counts = users.nobody();
-            for bucket in (partition..users.buckets()).step_by(partitions) {
-                users.count(bucket, &mut counts).map_err(|error| DataFusionError::External(Box::new(error)))?;
-            }
+            let mut buckets = (partition..users.buckets()).step_by(partitions);
+            users.count(&mut buckets, &mut counts).map_err(|error| DataFusionError::External(Box::new(error)))?;
             // A receiver that is gone wants nothing more.
             send(&counts, &mut |batch| rows.blocking_send(Ok(batch)).is_ok())
         });
@@ -216,13 +209,12 @@ mod tests {
             Counts::new(3, 2, 1)
         }
 
-        fn count(&self, bucket: usize, counts: &mut Counts) -> Result<(), AirError> {
-            if bucket == 99 {
-                return Err(AirError::Unsettled);
-            }
+        fn count(&self, buckets: &mut dyn Iterator<Item = usize>, counts: &mut Counts) -> Result<(), AirError> {
             let groups = GroupsOf::new([vec![0], vec![0], vec![]], 1);
-            let (segment, site) = (u32::try_from(bucket % 3).unwrap(), u32::try_from(bucket % 2).unwrap());
-            counts.change(&[(segment, 1)], &[(site, 2)], &groups, Order::Before, Change::Add);
+            for bucket in buckets {
+                let (segment, site) = (u32::try_from(bucket % 3).unwrap(), u32::try_from(bucket % 2).unwrap());
+                counts.change(&[(segment, 1)], &[(site, 2)], &groups, Order::Before, Change::Add);
+            }
             Ok(())
         }
     }
@@ -237,7 +229,7 @@ mod tests {
         fn nobody(&self) -> Counts {
             Counts::new(0, 0, 0)
         }
-        fn count(&self, _: usize, _: &mut Counts) -> Result<(), AirError> {
+        fn count(&self, _: &mut dyn Iterator<Item = usize>, _: &mut Counts) -> Result<(), AirError> {
             Err(AirError::Unsettled)
         }
     }

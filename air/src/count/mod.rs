@@ -4,4 +4,4 @@ mod counts;
 mod exec;
 
 pub(crate) use counts::{Cells, Change, Counts, GroupsOf};
-pub(crate) use exec::{Bucketed, count_all};
+pub(crate) use exec::{Bucketed, Measure, count_all};

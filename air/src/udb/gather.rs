@@ -3,21 +3,23 @@
 use super::hash::stable_hash;
 use super::record::Entry;
 
-/// Whether an interval belongs to the days of a snapshot or to the chunks after them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Age {
-    Settled = 0,
-    Recent = 1,
-}
-
-/// The users of one bucket and their entries, in any order.
-#[derive(Debug, Default)]
-pub(crate) struct Gather {
+/// Users and their entries, in any order. Entries come in so many `KINDS`, which the caller tells apart.
+#[derive(Debug)]
+pub(crate) struct Gather<const KINDS: usize> {
     /// Open addressing by hash: the user's number + 1, 0 is free. At most half full.
     slots: Vec<u32>,
     ids: Vec<u8>,
     users: Vec<Known>,
-    entries: [Vec<(u32, Entry)>; 2],
+    entries: [Vec<(u32, Entry)>; KINDS],
+    /// The entries in order of their users: kept from bucket to bucket for their room.
+    sorted: [Sorted; KINDS],
+}
+
+#[derive(Debug, Default)]
+struct Sorted {
+    entries: Vec<Entry>,
+    /// Where each user's entries begin, and where the last one's end.
+    begins: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -29,25 +31,59 @@ struct Known {
 
 /// All that is known of one user.
 #[derive(Debug)]
-pub(crate) struct Gathered<'a> {
+pub(crate) struct Gathered<'a, const KINDS: usize> {
     pub(crate) hash: u64,
     pub(crate) id: &'a [u8],
-    pub(crate) settled: &'a mut [Entry],
-    pub(crate) recent: &'a mut [Entry],
+    /// By kind.
+    pub(crate) entries: [&'a mut [Entry]; KINDS],
 }
 
-impl Gather {
-    /// Adds entries of a user.
-    pub(crate) fn add(&mut self, id: &[u8], entries: &[Entry], age: Age) {
+impl<const KINDS: usize> Default for Gather<KINDS> {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            ids: Vec::new(),
+            users: Vec::new(),
+            entries: std::array::from_fn(|_| Vec::new()),
+            sorted: std::array::from_fn(|_| Sorted::default()),
+        }
+    }
+}
+
+impl<const KINDS: usize> Gather<KINDS> {
+    /// Adds a user, and entries of a kind.
+    pub(crate) fn add(&mut self, id: &[u8], entries: &[Entry], kind: usize) {
         let user = self.number(id);
-        self.entries[age as usize].extend(entries.iter().map(|entry| (user, *entry)));
+        self.entries[kind].extend(entries.iter().map(|entry| (user, *entry)));
+    }
+
+    /// Adds entries of a kind, if the user was added before.
+    pub(crate) fn add_to_known(&mut self, id: &[u8], entries: &[Entry], kind: usize) {
+        if !self.slots.is_empty()
+            && let Ok(user) = self.find(stable_hash(id), id)
+        {
+            self.entries[kind].extend(entries.iter().map(|entry| (user, *entry)));
+        }
+    }
+
+    /// The hashes of all users, rising, each once.
+    pub(crate) fn hashes(&self) -> Vec<u64> {
+        let mut hashes: Vec<u64> = self.users.iter().map(|known| known.hash).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        hashes
+    }
+
+    /// How many users there are.
+    pub(crate) fn users(&self) -> usize {
+        self.users.len()
     }
 
     /// Hands over each user once, in order of (hash, id).
-    pub(crate) fn drain<E>(&mut self, mut each: impl FnMut(Gathered<'_>) -> Result<(), E>) -> Result<(), E> {
-        let [settled, recent] = &self.entries;
-        let (mut settled, settled_ends) = by_user(settled, self.users.len());
-        let (mut recent, recent_ends) = by_user(recent, self.users.len());
+    pub(crate) fn drain<E>(&mut self, mut each: impl FnMut(Gathered<'_, KINDS>) -> Result<(), E>) -> Result<(), E> {
+        for (sorted, entries) in self.sorted.iter_mut().zip(&self.entries) {
+            sorted.sort(entries, self.users.len());
+        }
         let id = |known: &Known| &self.ids[known.begin as usize..known.end as usize];
         let mut order: Vec<usize> = (0..self.users.len()).collect();
         order.sort_unstable_by(|&left, &right| {
@@ -59,8 +95,7 @@ impl Gather {
             each(Gathered {
                 hash: known.hash,
                 id: id(known),
-                settled: &mut settled[settled_ends[user] as usize..settled_ends[user + 1] as usize],
-                recent: &mut recent[recent_ends[user] as usize..recent_ends[user + 1] as usize],
+                entries: self.sorted.each_mut().map(|sorted| sorted.of(user)),
             })?;
         }
         self.clear();
@@ -80,23 +115,31 @@ impl Gather {
             self.grow();
         }
         let hash = stable_hash(id);
-        let mask = self.slots.len() - 1;
-        // The high bits chose the bucket, the low ones are still free.
-        let mut slot = hash as usize & mask;
-        loop {
-            let Some(at) = self.slots[slot].checked_sub(1) else { break };
-            let known = &self.users[at as usize];
-            if known.hash == hash && &self.ids[known.begin as usize..known.end as usize] == id {
-                return at;
-            }
-            slot = (slot + 1) & mask;
-        }
+        let slot = match self.find(hash, id) {
+            Ok(user) => return user,
+            Err(slot) => slot,
+        };
         let position = |length: usize| u32::try_from(length).expect("a bucket's ids fit into 4 GB");
         let begin = position(self.ids.len());
         self.ids.extend_from_slice(id);
         self.users.push(Known { hash, begin, end: position(self.ids.len()) });
         self.slots[slot] = position(self.users.len());
         position(self.users.len() - 1)
+    }
+
+    /// The user's number, or the slot for a new one. There must be slots.
+    fn find(&self, hash: u64, id: &[u8]) -> Result<u32, usize> {
+        let mask = self.slots.len() - 1;
+        // The high bits chose the bucket, the low ones are still free.
+        let mut slot = hash as usize & mask;
+        while let Some(at) = self.slots[slot].checked_sub(1) {
+            let known = &self.users[at as usize];
+            if known.hash == hash && &self.ids[known.begin as usize..known.end as usize] == id {
+                return Ok(at);
+            }
+            slot = (slot + 1) & mask;
+        }
+        Err(slot)
     }
 
     fn grow(&mut self) {
@@ -112,22 +155,30 @@ impl Gather {
     }
 }
 
-/// The entries in order of their users, and where each user's begin and end.
-fn by_user(entries: &[(u32, Entry)], users: usize) -> (Vec<Entry>, Vec<u32>) {
-    let mut ends = vec![0_u32; users + 1];
-    entries.iter().for_each(|(user, _)| ends[*user as usize + 1] += 1);
-    for user in 0..users {
-        ends[user + 1] += ends[user];
+impl Sorted {
+    fn sort(&mut self, entries: &[(u32, Entry)], users: usize) {
+        self.begins.clear();
+        self.begins.resize(users + 1, 0);
+        self.entries.clear();
+        let Some(&(_, any)) = entries.first() else { return };
+        entries.iter().for_each(|(user, _)| self.begins[*user as usize] += 1);
+        // From counts to ends; filling each user's room from its end leaves its beginning.
+        let mut end = 0;
+        for count in &mut self.begins {
+            end += *count;
+            *count = end;
+        }
+        self.entries.resize(entries.len(), any);
+        for (user, entry) in entries.iter().rev() {
+            let begin = &mut self.begins[*user as usize];
+            *begin -= 1;
+            self.entries[*begin as usize] = *entry;
+        }
     }
-    let Some(&(_, any)) = entries.first() else { return (Vec::new(), ends) };
-    let mut next = ends.clone();
-    let mut sorted = vec![any; entries.len()];
-    for (user, entry) in entries {
-        let place = &mut next[*user as usize];
-        sorted[*place as usize] = *entry;
-        *place += 1;
+
+    fn of(&mut self, user: usize) -> &mut [Entry] {
+        &mut self.entries[self.begins[user] as usize..self.begins[user + 1] as usize]
     }
-    (sorted, ends)
 }
 
 #[cfg(test)]
@@ -141,21 +192,23 @@ mod tests {
     #[test]
     fn every_entry_comes_back_with_its_user() {
         let mut random = fastrand::Rng::with_seed(3);
-        let mut gather = Gather::default();
+        let mut gather = Gather::<2>::default();
         for _round in 0..2 {
             let mut expected: BTreeMap<(u64, Vec<u8>), [Vec<u32>; 2]> = BTreeMap::new();
             for item in 0..20_000 {
                 let id = random.u32(0..3_000).to_string().into_bytes();
-                let age = if random.bool() { Age::Settled } else { Age::Recent };
+                let kind = random.usize(0..2);
                 let entry = Entry { origin: 0, item, run: Run { first_ms: 0, last_ms: 0 } };
-                gather.add(&id, &[entry], age);
-                expected.entry((stable_hash(&id), id)).or_default()[age as usize].push(item);
+                gather.add(&id, &[entry], kind);
+                gather.add_to_known(b"stranger", &[entry], kind);
+                expected.entry((stable_hash(&id), id)).or_default()[kind].push(item);
             }
+            assert_eq!(gather.hashes(), expected.keys().map(|(hash, _)| *hash).collect::<Vec<_>>());
             let mut found = Vec::new();
             let items = |entries: &[Entry]| entries.iter().map(|entry| entry.item).collect::<Vec<_>>();
             gather
                 .drain(|user| {
-                    found.push(((user.hash, user.id.to_vec()), [items(user.settled), items(user.recent)]));
+                    found.push(((user.hash, user.id.to_vec()), user.entries.map(|entries| items(entries))));
                     Ok::<(), Infallible>(())
                 })
                 .unwrap();

@@ -12,6 +12,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,8 @@ const MAGIC: [u8; 8] = *b"NTUSERS1";
 const HASH: usize = 8;
 const OFFSET: usize = 4;
 const EXPIRY: usize = 12;
+/// A user looked up by guessing costs about as much as reading the hashes of so many.
+const USERS_A_GUESS: usize = 256;
 /// Magic, base, two bounds, users, number of classes.
 const TAIL: usize = 8 * 6;
 
@@ -177,7 +180,7 @@ impl UsersFile {
     /// The same for the users whose hash is in the range.
     pub(crate) fn scan_hashes(
         &self,
-        hashes: std::ops::RangeInclusive<u64>,
+        hashes: &RangeInclusive<u64>,
         mut each: impl FnMut(&[u8], &[Entry]),
     ) -> Result<(), AirError> {
         let all = self.hashes()?;
@@ -193,12 +196,35 @@ impl UsersFile {
 
     /// All hashes, in order.
     pub(crate) fn hashes(&self) -> Result<Vec<u64>, AirError> {
-        let bytes = self.read(self.records_len, self.users * HASH)?;
-        Ok(bytes.chunks_exact(HASH).map(|hash| u64::from_le_bytes(hash.try_into().expect("eight bytes"))).collect())
+        self.hashes_at(0, self.users)
     }
 
-    /// The hashes at the places `from..to`.
-    pub(crate) fn hashes_at(&self, from: usize, to: usize) -> Result<Vec<u64>, AirError> {
+    /// The places where one of the `wanted` hashes stands, both in rising order, as (index in `wanted`, place). The
+    /// file's hashes are spread evenly over `range`.
+    pub(crate) fn find(&self, wanted: &[u64], range: &RangeInclusive<u64>) -> Result<Vec<(usize, usize)>, AirError> {
+        if wanted.len() * USERS_A_GUESS > self.users {
+            return Ok(matches(wanted, 0, &self.hashes()?));
+        }
+        let mut found = Vec::new();
+        let reach = 4 * (self.users as f64).sqrt() as usize + 8;
+        for (index, &hash) in wanted.iter().enumerate() {
+            let width = (range.end() - range.start()) as f64 + 1.0;
+            let guess = (hash.saturating_sub(*range.start()) as f64 / width * self.users as f64) as usize;
+            let (from, to) = (guess.saturating_sub(reach), (guess + reach).min(self.users));
+            let near = self.hashes_at(from, to)?;
+            // The guess is good if both ends of what was read lie beyond the hash, or are the file's own.
+            let covered = (from == 0 || near.first().is_some_and(|first| *first < hash))
+                && (to == self.users || near.last().is_some_and(|last| *last > hash));
+            if !covered {
+                return Ok(matches(wanted, 0, &self.hashes()?));
+            }
+            let at = matches(&[hash], from, &near);
+            found.extend(at.into_iter().map(|(_, place)| (index, place)));
+        }
+        Ok(found)
+    }
+
+    fn hashes_at(&self, from: usize, to: usize) -> Result<Vec<u64>, AirError> {
         let bytes = self.read(self.records_len + (from * HASH) as u64, (to - from) * HASH)?;
         Ok(bytes.chunks_exact(HASH).map(|hash| u64::from_le_bytes(hash.try_into().expect("eight bytes"))).collect())
     }
@@ -269,6 +295,24 @@ fn read(file: &File, path: &Path, at: u64, length: usize) -> Result<Vec<u8>, Air
     }
 }
 
+/// Where `wanted` stands in `hashes`, both rising; `first` is the place of the first hash.
+fn matches(wanted: &[u64], first: usize, hashes: &[u64]) -> Vec<(usize, usize)> {
+    let (mut found, mut place) = (Vec::new(), 0);
+    for (index, hash) in wanted.iter().enumerate() {
+        // Steps that double: cheap whether the next one is near or far.
+        let mut step = 1;
+        while hashes.get(place + step).is_some_and(|next| next < hash) {
+            place += step;
+            step *= 2;
+        }
+        let to = (place + step + 1).min(hashes.len());
+        place += hashes[place..to].partition_point(|next| next < hash);
+        let equal = hashes[place..].iter().take_while(|next| *next == hash).count();
+        found.extend((place..place + equal).map(|place| (index, first + place)));
+    }
+    found
+}
+
 /// The `at`-th number of eight bytes.
 fn int_at(bytes: &[u8], at: usize) -> i64 {
     i64::from_le_bytes(bytes[at * 8..at * 8 + 8].try_into().expect("eight bytes"))
@@ -280,13 +324,15 @@ mod tests {
     use super::*;
     use crate::runs::Run;
 
+    const USERS: u64 = 5_000;
+
     fn entry(item: u32, first_ms: i64, last_ms: i64) -> Entry {
         Entry { origin: 0, item, run: Run { first_ms, last_ms } }
     }
 
     fn sample(path: &Path) -> Vec<(u64, String)> {
         let mut users: Vec<(u64, String)> =
-            (0..500).map(|n| format!("user-{n}")).map(|id| (stable_hash(id.as_bytes()), id)).collect();
+            (0..USERS).map(|n| format!("user-{n}")).map(|id| (stable_hash(id.as_bytes()), id)).collect();
         users.sort();
         let mut writer = UsersWriter::create(path, 1_000, 2).unwrap();
         for (place, (hash, id)) in users.iter().enumerate() {
@@ -294,7 +340,7 @@ mod tests {
             writer.push(*hash, id.as_bytes(), &[entry(7, -5, last)]).unwrap();
             writer.expires(1, last);
         }
-        assert_eq!(writer.finish().unwrap(), 500);
+        assert_eq!(writer.finish().unwrap(), USERS);
         users
     }
 
@@ -305,7 +351,12 @@ mod tests {
         let users = sample(&path);
         let file = UsersFile::open(&path).unwrap();
         assert_eq!(file.hashes().unwrap(), users.iter().map(|(hash, _)| *hash).collect::<Vec<_>>());
-        assert_eq!(file.hashes_at(3, 5).unwrap(), [users[3].0, users[4].0]);
+        for wanted in [vec![3, 4, 400], (0..5_000).collect::<Vec<usize>>()] {
+            let hashes: Vec<u64> = wanted.iter().flat_map(|&at| [users[at].0 - 1, users[at].0]).collect();
+            let found: Vec<usize> = file.find(&hashes, &(0..=u64::MAX)).unwrap().iter().map(|(_, at)| *at).collect();
+            assert_eq!(found, wanted);
+        }
+        assert_eq!(file.find(&[0, users[0].0, u64::MAX], &(0..=u64::MAX)).unwrap(), [(1, 0)]);
         file.user_at(42, |id, entries| {
             assert_eq!(id, users[42].1.as_bytes());
             assert_eq!(entries, [entry(7, -5, 42)]);
@@ -313,13 +364,13 @@ mod tests {
         .unwrap();
         assert_eq!(file.ending_in(1, 9, 12).unwrap(), [10, 11, 12]);
         assert!(file.ending_in(0, i64::MIN, i64::MAX).unwrap().is_empty());
-        assert!(file.may_end_in(498, 600) && !file.may_end_in(499, 600) && !file.may_end_in(-9, -1));
+        assert!(file.may_end_in(4998, 6000) && !file.may_end_in(4999, 6000) && !file.may_end_in(-9, -1));
         let mut found = Vec::new();
-        file.scan_hashes(users[10].0..=users[12].0, |id, _| found.push(id.to_vec())).unwrap();
+        file.scan_hashes(&(users[10].0..=users[12].0), |id, _| found.push(id.to_vec())).unwrap();
         assert_eq!(found, [10, 11, 12].map(|at: usize| users[at].1.clone().into_bytes()));
         let mut all = 0;
         file.scan(|_, _| all += 1).unwrap();
-        assert_eq!(all, 500);
+        assert_eq!(all, USERS);
     }
 
     #[test]

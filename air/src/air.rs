@@ -1,0 +1,134 @@
+//! Makes a report: refreshes the user database and the counts, computes, publishes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use neartime_model::{FeatureName, Fence, Instant};
+use tokio::runtime::Handle;
+
+use crate::config::AirConfig;
+use crate::error::AirError;
+use crate::input::list;
+use crate::names::{Groups, SiteNames, read_groups, read_site_names};
+use crate::publish::Publisher;
+use crate::refresh::{Effort, Refresh, Refreshed};
+use crate::report::{Of, Report, ReportInput, ReportNames, group_names};
+use crate::udb::{Dictionary, Folder, Inputs, Kind, Lanes};
+
+/// How often a features store that changes while it is read is read again, and a damaged user database made again.
+const ATTEMPTS: usize = 3;
+
+/// The report of a configuration.
+#[derive(Clone, Debug)]
+pub struct Air {
+    /// What it is made of.
+    pub config: AirConfig,
+    /// The root of the features store on disk.
+    pub features_store: PathBuf,
+    /// The folder of the user database, beside the features store; made if need be.
+    pub udb: PathBuf,
+    /// Where it is published.
+    pub publisher: Arc<dyn Publisher>,
+    /// How much of the machine may be used.
+    pub effort: Effort,
+}
+
+impl Air {
+    /// Makes the report as of `as_of`, rounded down to a chunk's end, and publishes it.
+    ///
+    /// `fence` must be greater than that of every earlier run. Runs in one user database wait for each other.
+    pub async fn run(&self, as_of: Instant, fence: Fence) -> Result<Report, AirError> {
+        let report = self.compute(as_of, fence).await?;
+        self.publisher.publish(&report).await?;
+        Ok(report)
+    }
+
+    /// Makes the report without publishing it.
+    pub async fn compute(&self, as_of: Instant, fence: Fence) -> Result<Report, AirError> {
+        let (air, runtime) = (self.clone(), Handle::current());
+        let report = tokio::task::spawn_blocking(move || air.compute_here(as_of, fence, runtime)).await;
+        report.unwrap_or_else(|ended| match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(AirError::Unsettled),
+        })
+    }
+
+    /// The end of the newest chunk that the features store holds of the report's features; `None` if it holds none.
+    pub fn newest_chunk_end(&self) -> Result<Option<Instant>, AirError> {
+        let mut newest = None;
+        for (_, member) in self.config.members() {
+            let listed = list(&self.features_store, &member.table, Instant::from_micros(i64::MAX))?;
+            newest = newest.max(listed.iter().map(|file| file.chunk.end()).max());
+        }
+        Ok(newest)
+    }
+
+    fn compute_here(&self, as_of: Instant, fence: Fence, runtime: Handle) -> Result<Report, AirError> {
+        self.config.check()?;
+        let as_of = self.floor(as_of);
+        let (groups, site_names) = self.names()?;
+        let group_names = group_names(&groups);
+        let lanes = Lanes::new(&self.config);
+        let folder = Folder::lock(&self.udb, lanes.fingerprint())?;
+        let mut attempt = 1;
+        let (refreshed, dictionary) = loop {
+            let dictionary = Arc::new(Dictionary::open(&folder.dictionary())?);
+            let refresh = Refresh {
+                config: &self.config,
+                store: &self.features_store,
+                folder: &folder,
+                dictionary: Arc::clone(&dictionary),
+                lanes: lanes.clone(),
+                groups: &groups,
+                group_names: &group_names,
+                as_of,
+                fence,
+                effort: self.effort,
+                runtime: runtime.clone(),
+            };
+            match refresh.run() {
+                Ok(refreshed) => break (refreshed, dictionary),
+                Err(AirError::Unsettled) if attempt < ATTEMPTS => {}
+                Err(error @ AirError::DamagedUdb { .. }) if attempt < ATTEMPTS => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "user database is made again");
+                    folder.clear()?;
+                }
+                Err(error) => return Err(error),
+            }
+            attempt += 1;
+        };
+        drop(folder);
+        let Refreshed { counts, inputs, work } = refreshed;
+        let text = |kind| dictionary.names(kind).iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        let names = ReportNames {
+            segments: text(Kind::Segment),
+            sites: text(Kind::Site),
+            groups: group_names,
+            grouping: groups,
+            site_names,
+        };
+        let of = Of { as_of, fence, inputs: report_inputs(inputs), work };
+        Ok(Report::new(of, names, &counts, self.config.thresholds))
+    }
+
+    /// The latest end of a chunk of any of the features at or before the instant.
+    fn floor(&self, as_of: Instant) -> Instant {
+        let ends = self.config.members().map(|(_, member)| member.table.width.chunk_of(as_of).start());
+        ends.max().unwrap_or(as_of)
+    }
+
+    fn names(&self) -> Result<(Groups, SiteNames), AirError> {
+        let groups = self.config.groups.as_deref().map_or(Ok(Groups::All), read_groups)?;
+        let sites = self.config.site_names.as_deref().map_or(Ok(SiteNames::new()), read_site_names)?;
+        Ok((groups, sites))
+    }
+}
+
+fn report_inputs(inputs: Inputs) -> Vec<ReportInput> {
+    let input = |(path, known): (String, crate::input::Known)| {
+        let feature = path.split('/').next().unwrap_or_default();
+        let feature = FeatureName::new(feature).expect("paths begin with the feature's folder");
+        ReportInput { feature, path, order: known.order }
+    };
+    inputs.into_iter().map(input).collect()
+}

@@ -1,0 +1,197 @@
+//! What a report leaves for the next one: its counts, and which files they were counted from.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use neartime_model::{ContentOrder, FeatureVersion, Generation, Instant};
+
+use crate::count::{Counts, Measure};
+use crate::durable::write_durably;
+use crate::error::AirError;
+use crate::input::{FileId, Known};
+use crate::udb::{Garbled, read_number, stable_hash, write_number};
+
+const MAGIC: &[u8] = b"NTAIR001";
+
+/// A file after the snapshot, and the copy of its intervals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Recent {
+    pub(crate) known: Known,
+    /// Name of the copy.
+    pub(crate) copy: String,
+}
+
+/// The last report's counts.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub(crate) as_of: Instant,
+    /// Changes when the counts of the same users would be others: groups, order rule.
+    pub(crate) rules: u64,
+    /// Name of the snapshot; empty if there was none.
+    pub(crate) base: String,
+    /// The files after the snapshot, by path.
+    pub(crate) recent: BTreeMap<String, Recent>,
+    pub(crate) counts: Counts,
+}
+
+impl State {
+    /// Reads the state at `path`; `None` if there is none, or none that can be believed.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, AirError> {
+        match std::fs::read(path) {
+            Ok(bytes) => Ok(Self::decode(&bytes).ok()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(AirError::file("read", path)(error)),
+        }
+    }
+
+    /// Replaces the state at `path`.
+    pub(crate) fn write(&self, path: &Path) -> Result<(), AirError> {
+        write_durably(path, &self.encode())
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        write_signed(&mut out, self.as_of.as_micros());
+        write_number(&mut out, self.rules);
+        write_text(&mut out, &self.base);
+        write_number(&mut out, self.recent.len() as u64);
+        for (path, Recent { known: Known { id, order }, copy }) in &self.recent {
+            write_text(&mut out, path);
+            write_text(&mut out, copy);
+            write_number(&mut out, id.size_bytes);
+            write_signed(&mut out, id.modified_ns.div_euclid(1_000_000_000) as i64);
+            write_number(&mut out, id.modified_ns.rem_euclid(1_000_000_000) as u64);
+            write_number(&mut out, id.inode);
+            write_number(&mut out, u64::from(order.version.0));
+            write_signed(&mut out, order.generation.0);
+        }
+        let [segments, sites, groups] = self.counts.sizes();
+        [segments, sites, groups].iter().for_each(|&size| write_number(&mut out, size as u64));
+        let mut last = (Measure::SegmentUsers, 0, 0);
+        self.counts.each(|measure, row, column, users| {
+            // Within a row only the step to the next column is written.
+            let same_row = (last.0, last.1) == (measure, row);
+            let step = if same_row { column.wrapping_sub(last.2) } else { 0 };
+            write_number(&mut out, u64::from(step));
+            if step == 0 {
+                write_number(&mut out, measure as u64 + 1);
+                write_number(&mut out, u64::from(row));
+                write_number(&mut out, u64::from(column));
+            }
+            write_number(&mut out, u64::from(users));
+            last = (measure, row, column);
+        });
+        [0, 0].iter().for_each(|&end| write_number(&mut out, end));
+        out.extend(stable_hash(&out).to_le_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, Garbled> {
+        let (body, check) = bytes.split_last_chunk::<8>().ok_or(Garbled)?;
+        if u64::from_le_bytes(*check) != stable_hash(body) {
+            return Err(Garbled);
+        }
+        let mut rest = body.strip_prefix(MAGIC).ok_or(Garbled)?;
+        let rest = &mut rest;
+        let as_of = Instant::from_micros(read_signed(rest)?);
+        let rules = read_number(rest)?;
+        let base = read_text(rest)?;
+        let mut recent = BTreeMap::new();
+        for _ in 0..read_number(rest)? {
+            let (path, copy) = (read_text(rest)?, read_text(rest)?);
+            let size_bytes = read_number(rest)?;
+            let modified_ns = i128::from(read_signed(rest)?) * 1_000_000_000 + i128::from(read_number(rest)?);
+            let id = FileId { size_bytes, modified_ns, inode: read_number(rest)? };
+            let version = FeatureVersion(read_small(rest)?);
+            let order = ContentOrder { version, generation: Generation(read_signed(rest)?) };
+            recent.insert(path, Recent { known: Known { id, order }, copy });
+        }
+        let counts = read_counts(rest)?;
+        Ok(Self { as_of, rules, base, recent, counts })
+    }
+}
+
+fn read_counts(rest: &mut &[u8]) -> Result<Counts, Garbled> {
+    let [segments, sites, groups] = [read_number(rest)?, read_number(rest)?, read_number(rest)?];
+    let mut counts = Counts::new(segments as usize, sites as usize, groups as usize);
+    let (mut measure, mut row, mut column) = (Measure::SegmentUsers, 0, 0_u32);
+    loop {
+        match read_small(rest)? {
+            0 => {
+                let Some(next) = read_number(rest)?.checked_sub(1) else { return Ok(counts) };
+                measure = *Measure::ALL.get(next as usize).ok_or(Garbled)?;
+                (row, column) = (read_small(rest)?, read_small(rest)?);
+            }
+            step => column = column.checked_add(step).ok_or(Garbled)?,
+        }
+        counts.add(measure, row, column, read_small(rest)?);
+    }
+}
+
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    write_number(out, text.len() as u64);
+    out.extend(text.as_bytes());
+}
+
+fn read_text(rest: &mut &[u8]) -> Result<String, Garbled> {
+    let length = usize::try_from(read_number(rest)?).map_err(|_| Garbled)?;
+    let (text, after) = rest.split_at_checked(length).ok_or(Garbled)?;
+    *rest = after;
+    String::from_utf8(text.to_vec()).map_err(|_| Garbled)
+}
+
+fn write_signed(out: &mut Vec<u8>, number: i64) {
+    write_number(out, number as u64);
+}
+
+fn read_signed(rest: &mut &[u8]) -> Result<i64, Garbled> {
+    read_number(rest).map(|number| number as i64)
+}
+
+fn read_small(rest: &mut &[u8]) -> Result<u32, Garbled> {
+    u32::try_from(read_number(rest)?).map_err(|_| Garbled)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_reads_back_and_a_damaged_one_is_no_state() {
+        let mut counts = Counts::new(5, 4, 2);
+        for (measure, row, column, users) in [
+            (Measure::SegmentUsers, 0, 0, 7),
+            (Measure::SegmentUsers, 4, 0, 1),
+            (Measure::GroupUsers, 1, 0, 7),
+            (Measure::SegmentSite, 0, 0, 1),
+            (Measure::SegmentSite, 0, 3, 300),
+            (Measure::SegmentSite, 3, 4, 2),
+            (Measure::GroupSite, 3, 1, 9),
+        ] {
+            counts.add(measure, row, column, users);
+        }
+        let known = Known {
+            id: FileId { size_bytes: 5, modified_ns: -1, inode: 77 },
+            order: ContentOrder { version: FeatureVersion(1), generation: Generation(2) },
+        };
+        let state = State {
+            as_of: Instant::from_micros(-5),
+            rules: u64::MAX,
+            base: "2018-08-01-9".to_owned(),
+            recent: [("a/x.parquet".to_owned(), Recent { known, copy: "9-0".to_owned() })].into(),
+            counts,
+        };
+        let mut bytes = state.encode();
+        let found = State::decode(&bytes).unwrap();
+        let numbers = |counts: &Counts| {
+            let mut all = Vec::new();
+            counts.each(|measure, row, column, users| all.push((measure as u8, row, column, users)));
+            (counts.sizes(), all)
+        };
+        assert_eq!(numbers(&found.counts), numbers(&state.counts));
+        assert_eq!((found.as_of, found.rules, found.base), (state.as_of, state.rules, state.base));
+        assert_eq!(found.recent, state.recent);
+        bytes[20] ^= 1;
+        assert!(State::decode(&bytes).is_err());
+    }
+}

@@ -1,0 +1,164 @@
+//! One pass over the users, bucket by bucket: runs are joined, a snapshot is written, the living are counted.
+
+use std::sync::Arc;
+
+use neartime_model::{Instant, Span};
+
+use super::gather::{Gather, Gathered};
+use super::hash::hashes_of;
+use super::lanes::Lanes;
+use super::record::Entry;
+use super::settle::{Living, Settler};
+use super::snapshot::{Draft, Snapshot};
+use super::users_file::{UsersFile, UsersWriter};
+use crate::config::Order;
+use crate::count::{Bucketed, Change, Counts, GroupsOf};
+use crate::error::AirError;
+use crate::input::Spool;
+
+/// For so long after its end a snapshot knows whose memberships end when. Later reports count all users again.
+pub(crate) const EXPIRY_KNOWN: Span = Span::from_days(2);
+
+/// Kinds of entries: of the snapshot's days, and of the chunks after them.
+const SETTLED: usize = 0;
+const RECENT: usize = 1;
+
+/// What is folded, and into what.
+#[derive(Debug)]
+pub(crate) struct Fold {
+    pub(crate) lanes: Lanes,
+    pub(crate) settler: Settler,
+    pub(crate) buckets: usize,
+    /// The snapshot to start from.
+    pub(crate) base: Option<Arc<Snapshot>>,
+    /// What the days after it brought.
+    pub(crate) days: Option<Spool>,
+    /// The snapshot to write, of the base and those days.
+    pub(crate) draft: Option<Arc<Draft>>,
+    /// Copies of the chunks after those days.
+    pub(crate) recent: Vec<Arc<UsersFile>>,
+    /// Whom to count, if anyone.
+    pub(crate) counting: Option<Counting>,
+}
+
+/// Who counts.
+#[derive(Clone, Debug)]
+pub(crate) struct Counting {
+    pub(crate) as_of: Instant,
+    pub(crate) order: Order,
+    pub(crate) groups: Arc<GroupsOf>,
+    /// How many sites the dictionary knows.
+    pub(crate) sites: usize,
+}
+
+/// Lists that are used for one user after the other.
+#[derive(Debug, Default)]
+struct Scratch {
+    kept: Vec<Entry>,
+    ends: Vec<(u8, i64)>,
+    all: Vec<Entry>,
+    segments: Vec<Living>,
+    sites: Vec<Living>,
+}
+
+impl Bucketed for Fold {
+    fn buckets(&self) -> usize {
+        self.buckets
+    }
+
+    fn nobody(&self) -> Counts {
+        match &self.counting {
+            Some(counting) => counting.nobody(),
+            None => Counts::new(0, 0, 0),
+        }
+    }
+
+    fn count(&self, buckets: &mut dyn Iterator<Item = usize>, counts: &mut Counts) -> Result<(), AirError> {
+        let (mut gather, mut scratch) = (Gather::default(), Scratch::default());
+        for bucket in buckets {
+            self.gather(bucket, &mut gather)?;
+            let mut writer = match &self.draft {
+                Some(draft) => {
+                    let classes = self.lanes.classes().len();
+                    Some(UsersWriter::create(&draft.bucket_path(bucket), draft.end.as_millis(), classes)?)
+                }
+                None => None,
+            };
+            gather.drain(|mut user| {
+                if let (Some(draft), Some(writer)) = (&self.draft, &mut writer) {
+                    self.keep(&mut user, draft, writer, &mut scratch)?;
+                }
+                if let Some(counting) = &self.counting {
+                    self.count_user(user, counting, &mut scratch, counts);
+                }
+                Ok::<(), AirError>(())
+            })?;
+            if let Some(writer) = writer {
+                writer.finish()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Counting {
+    /// Counts of nobody, with room for all that the dictionary knows.
+    pub(crate) fn nobody(&self) -> Counts {
+        Counts::new(self.groups.segments(), self.sites, self.groups.count())
+    }
+}
+
+impl Fold {
+    fn gather(&self, bucket: usize, gather: &mut Gather<2>) -> Result<(), AirError> {
+        if let Some(base) = &self.base {
+            let each = |id: &[u8], entries: &[Entry]| gather.add(id, entries, SETTLED);
+            base.bucket(bucket)?.scan(each)?;
+        }
+        if let Some(days) = &self.days {
+            days.read(bucket, |id, entries| gather.add(id, entries, SETTLED))?;
+        }
+        let range = hashes_of(bucket, self.buckets);
+        self.recent
+            .iter()
+            .try_for_each(|file| file.scan_hashes(&range, |id, entries| gather.add(id, entries, RECENT)))
+    }
+
+    fn keep(
+        &self,
+        user: &mut Gathered<'_, 2>,
+        draft: &Draft,
+        writer: &mut UsersWriter,
+        scratch: &mut Scratch,
+    ) -> Result<(), AirError> {
+        scratch.kept.clear();
+        scratch.ends.clear();
+        self.settler.keep(user.entries[SETTLED], draft.end, &mut scratch.kept, |class, last_ms| {
+            let alive = self.lanes.class(class).alive;
+            let dies_later = alive.covers(last_ms, draft.end);
+            if dies_later && !alive.covers(last_ms, draft.end + EXPIRY_KNOWN) {
+                scratch.ends.push((class, last_ms));
+            }
+        });
+        if scratch.kept.is_empty() {
+            return Ok(());
+        }
+        writer.push(user.hash, user.id, &scratch.kept)?;
+        scratch.ends.iter().for_each(|&(class, last_ms)| writer.expires(class, last_ms));
+        Ok(())
+    }
+
+    fn count_user(&self, user: Gathered<'_, 2>, counting: &Counting, scratch: &mut Scratch, counts: &mut Counts) {
+        let Scratch { all, segments, sites, .. } = scratch;
+        let [settled, recent] = user.entries;
+        let entries = if recent.is_empty() {
+            settled
+        } else {
+            all.clear();
+            all.extend_from_slice(settled);
+            all.extend_from_slice(recent);
+            all
+        };
+        self.settler.living(entries, counting.as_of, segments, sites);
+        counts.change(segments, sites, &counting.groups, counting.order, Change::Add);
+    }
+}

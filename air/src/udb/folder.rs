@@ -1,0 +1,154 @@
+//! The folder of the user database: one run of the report at a time works in it.
+//!
+//! ```text
+//! lock                          held while a report is made
+//! <fingerprint>/dictionary      names and their numbers
+//! <fingerprint>/days/<day>-<fence>/manifest, 0000.users, …
+//! <fingerprint>/recent/<name>   copies of the chunks after the snapshot
+//! <fingerprint>/state           the last report's counts
+//! ```
+//!
+//! Everything here can be made again from the features store; removing the folder costs time, nothing else.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use neartime_model::{Fence, Instant, Span};
+
+use super::snapshot::Snapshot;
+use crate::error::AirError;
+
+/// The folder, locked until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    root: PathBuf,
+    fingerprint: String,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder if need be, and waits until nobody else works in it.
+    pub(crate) fn lock(root: &Path, fingerprint: String) -> Result<Self, AirError> {
+        std::fs::create_dir_all(root).map_err(AirError::file("create", root))?;
+        let path = root.join("lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let lock = file.map_err(AirError::file("open", &path))?;
+        lock.lock().map_err(AirError::file("lock", &path))?;
+        let folder = Self { root: root.to_owned(), fingerprint, _lock: lock };
+        for path in [folder.days(), folder.recent()] {
+            std::fs::create_dir_all(&path).map_err(AirError::file("create", &path))?;
+        }
+        Ok(folder)
+    }
+
+    pub(crate) fn days(&self) -> PathBuf {
+        days(&self.root, &self.fingerprint)
+    }
+
+    pub(crate) fn recent(&self) -> PathBuf {
+        self.here().join("recent")
+    }
+
+    pub(crate) fn dictionary(&self) -> PathBuf {
+        dictionary(&self.root, &self.fingerprint)
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.here().join("state")
+    }
+
+    /// A name for the snapshot that ends at `end`, made under `fence`.
+    pub(crate) fn name(end: Instant, fence: Fence) -> String {
+        let day = (end - Span::from_days(1)).to_string();
+        format!("{}-{fence}", day.split('T').next().unwrap_or_default())
+    }
+
+    /// All snapshots, the latest end first. A damaged one is removed.
+    pub(crate) fn snapshots(&self) -> Result<Vec<Snapshot>, AirError> {
+        let mut found = Vec::new();
+        for path in visible(&self.days())? {
+            match Snapshot::open(&path) {
+                Ok(snapshot) => found.push(snapshot),
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "snapshot removed");
+                    remove_folder(&path)?;
+                }
+            }
+        }
+        found.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.end));
+        Ok(found)
+    }
+
+    /// Removes a snapshot.
+    pub(crate) fn remove(&self, snapshot: &Snapshot) -> Result<(), AirError> {
+        remove_folder(snapshot.folder())
+    }
+
+    /// Removes copies of recent chunks that are not `wanted`, and what earlier configurations left.
+    pub(crate) fn tidy(&self, wanted: &BTreeSet<&str>) -> Result<(), AirError> {
+        for path in everything(&self.recent())? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if !wanted.contains(name.as_ref()) {
+                std::fs::remove_file(&path).map_err(AirError::file("remove", &path))?;
+            }
+        }
+        for path in everything(&self.root)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            // Only what a fingerprint can be: the folder is ours, but a person may keep notes in it.
+            let fingerprint = name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if fingerprint && *name != self.fingerprint {
+                remove_folder(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets everything that was made under this configuration.
+    pub(crate) fn clear(&self) -> Result<(), AirError> {
+        remove_folder(&self.here())?;
+        for path in [self.days(), self.recent()] {
+            std::fs::create_dir_all(&path).map_err(AirError::file("create", &path))?;
+        }
+        Ok(())
+    }
+
+    fn here(&self) -> PathBuf {
+        self.root.join(&self.fingerprint)
+    }
+}
+
+/// Where the snapshots lie, for readers that hold no lock.
+pub(crate) fn days(root: &Path, fingerprint: &str) -> PathBuf {
+    root.join(fingerprint).join("days")
+}
+
+/// Where the dictionary lies, for readers that hold no lock.
+pub(crate) fn dictionary(root: &Path, fingerprint: &str) -> PathBuf {
+    root.join(fingerprint).join("dictionary")
+}
+
+/// What lies in a folder, but for hidden files; nothing if it is not there.
+pub(crate) fn visible(folder: &Path) -> Result<Vec<PathBuf>, AirError> {
+    let mut found = everything(folder)?;
+    found.retain(|path| !path.file_name().unwrap_or_default().to_string_lossy().starts_with('.'));
+    Ok(found)
+}
+
+fn everything(folder: &Path) -> Result<Vec<PathBuf>, AirError> {
+    match std::fs::read_dir(folder) {
+        Ok(entries) => entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()
+            .map_err(AirError::file("list", folder)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(AirError::file("list", folder)(error)),
+    }
+}
+
+fn remove_folder(path: &Path) -> Result<(), AirError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(AirError::file("remove", path)(error)),
+        _ => Ok(()),
+    }
+}

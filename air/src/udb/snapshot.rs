@@ -1,0 +1,156 @@
+//! Daily snapshots: every user's runs as of the end of a day, in buckets, and which files they were made from.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use neartime_model::{ContentOrder, FeatureVersion, Generation, Instant};
+
+use super::users_file::UsersFile;
+use crate::durable::{sync_folder, write_durably};
+use crate::error::AirError;
+use crate::input::{FileId, Known};
+
+const TITLE: &str = "neartime user database, form 1";
+const MANIFEST: &str = "manifest";
+
+/// The files of the features store that something was made from, by path.
+pub(crate) type Inputs = BTreeMap<String, Known>;
+
+/// A snapshot on disk.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    folder: PathBuf,
+    /// The midnight that ends its last day: chunks that end later are not in it.
+    pub(crate) end: Instant,
+    pub(crate) buckets: usize,
+    pub(crate) inputs: Inputs,
+}
+
+/// A snapshot in the making, in a hidden folder.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    folder: PathBuf,
+    pub(crate) end: Instant,
+    pub(crate) buckets: usize,
+}
+
+impl Snapshot {
+    /// Reads the manifest in `folder`.
+    pub(crate) fn open(folder: &Path) -> Result<Self, AirError> {
+        let path = folder.join(MANIFEST);
+        let damaged = || AirError::DamagedUdb { path: path.clone(), reason: "a line of the manifest makes no sense" };
+        let text = std::fs::read_to_string(&path).map_err(|_| damaged())?;
+        read_manifest(&text, folder).ok_or_else(damaged)
+    }
+
+    /// Its folder's name, by which the last report's state refers to it.
+    pub(crate) fn name(&self) -> String {
+        self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Opens the users of a bucket.
+    pub(crate) fn bucket(&self, bucket: usize) -> Result<UsersFile, AirError> {
+        UsersFile::open(&bucket_path(&self.folder, bucket))
+    }
+}
+
+impl Draft {
+    /// Begins a snapshot in an empty hidden folder below `days`.
+    pub(crate) fn begin(days: &Path, end: Instant, buckets: usize) -> Result<Self, AirError> {
+        let folder = days.join(format!(".{}", end.as_micros()));
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(AirError::file("remove", &folder)(error));
+            }
+            _ => std::fs::create_dir_all(&folder).map_err(AirError::file("create", &folder))?,
+        }
+        Ok(Self { folder, end, buckets })
+    }
+
+    /// Where the users of a bucket are to be written.
+    pub(crate) fn bucket_path(&self, bucket: usize) -> PathBuf {
+        bucket_path(&self.folder, bucket)
+    }
+
+    /// Makes the snapshot visible, under a name that no other ever had.
+    pub(crate) fn publish(self, inputs: Inputs, days: &Path, name: &str) -> Result<Snapshot, AirError> {
+        let manifest = self.folder.join(MANIFEST);
+        write_durably(&manifest, write_manifest(self.end, self.buckets, &inputs).as_bytes())?;
+        let folder = days.join(name);
+        std::fs::rename(&self.folder, &folder).map_err(AirError::file("rename", &self.folder))?;
+        sync_folder(days)?;
+        Ok(Snapshot { folder, end: self.end, buckets: self.buckets, inputs })
+    }
+}
+
+fn bucket_path(folder: &Path, bucket: usize) -> PathBuf {
+    folder.join(format!("{bucket:04}.users"))
+}
+
+fn write_manifest(end: Instant, buckets: usize, inputs: &Inputs) -> String {
+    let mut text = format!("{TITLE}\nend\t{end}\nbuckets\t{buckets}\nfiles\t{}\n", inputs.len());
+    for (path, Known { id, order }) in inputs {
+        let FileId { size_bytes, modified_ns, inode } = id;
+        let ContentOrder { version, generation } = order;
+        let line = writeln!(text, "{path}\t{version}\t{generation}\t{size_bytes}\t{modified_ns}\t{inode}");
+        line.expect("writing to a String cannot fail");
+    }
+    text
+}
+
+fn read_manifest(text: &str, folder: &Path) -> Option<Snapshot> {
+    let mut lines = text.lines();
+    if lines.next() != Some(TITLE) {
+        return None;
+    }
+    let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix('\t');
+    let end = field("end")?.parse().ok()?;
+    let buckets: usize = field("buckets")?.parse().ok()?;
+    let files: usize = field("files")?.parse().ok()?;
+    let inputs = lines.map(read_input).collect::<Option<Inputs>>()?;
+    let complete = inputs.len() == files && buckets.is_power_of_two();
+    complete.then(|| Snapshot { folder: folder.to_owned(), end, buckets, inputs })
+}
+
+fn read_input(line: &str) -> Option<(String, Known)> {
+    let mut fields = line.split('\t');
+    let path = fields.next()?.to_owned();
+    let version = FeatureVersion(fields.next()?.parse().ok()?);
+    let order = ContentOrder { version, generation: Generation(fields.next()?.parse().ok()?) };
+    let size_bytes = fields.next()?.parse().ok()?;
+    let modified_ns = fields.next()?.parse().ok()?;
+    let id = FileId { size_bytes, modified_ns, inode: fields.next()?.parse().ok()? };
+    fields.next().is_none().then_some((path, Known { id, order }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manifest_reads_back_and_a_torn_one_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let known = |generation| Known {
+            id: FileId { size_bytes: 7, modified_ns: -8, inode: 9 },
+            order: ContentOrder { version: FeatureVersion(2), generation: Generation(generation) },
+        };
+        let inputs: Inputs = [("a/year=2018/x.parquet", 3), ("b/x%2E.parquet", 1)]
+            .map(|(path, generation)| (path.to_owned(), known(generation)))
+            .into();
+        let end: Instant = "2018-08-02".parse().unwrap();
+        let draft = Draft::begin(folder.path(), end, 16).unwrap();
+        let published = draft.publish(inputs.clone(), folder.path(), "2018-08-01-1").unwrap();
+        let found = Snapshot::open(published.folder()).unwrap();
+        assert_eq!((found.end, found.buckets, &found.inputs), (end, 16, &inputs));
+        assert_eq!(found.name(), "2018-08-01-1");
+
+        let text = write_manifest(end, 16, &inputs);
+        let torn = text.lines().take(5).collect::<Vec<_>>().join("\n");
+        assert!(read_manifest(&text, folder.path()).is_some() && read_manifest(&torn, folder.path()).is_none());
+    }
+}
