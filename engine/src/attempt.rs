@@ -9,10 +9,12 @@ use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, Datum, RecordBatch, RecordBatchOptions, new_null_array};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Datum, RecordBatch, RecordBatchOptions, new_null_array,
+};
 use datafusion::arrow::compute::kernels::cmp::eq;
-use datafusion::arrow::compute::{CastOptions, concat, nullif};
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use datafusion::arrow::compute::{CastOptions, and, concat, is_not_null, nullif};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Schema};
 use datafusion::common::{exec_err, internal_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::binary::BinaryTypeCoercer;
@@ -96,40 +98,28 @@ impl Attempt {
         if !matches!(self.operation, Operation::Binary(Operator::Divide | Operator::Modulo)) {
             return Ok(args);
         }
-        let Some(ColumnarValue::Array(divisors)) = args.args.get(1) else {
-            return Ok(self.without_zero_scalar(args));
+        let (dividend, divisor) = (&args.args[0], &args.args[1]);
+        let divisors = match divisor {
+            ColumnarValue::Array(divisors) => Arc::clone(divisors),
+            ColumnarValue::Scalar(divisor) => divisor.to_array()?,
         };
-        let Ok(zero) = ScalarValue::new_zero(divisors.data_type()) else {
+        let Some(zeros) = zeros_of(&divisors)?.filter(|zeros| zeros.true_count() > 0) else {
             return Ok(args);
         };
-        let zeros = eq(divisors, &zero.to_scalar()? as &dyn Datum)?;
-        if zeros.true_count() == 0 {
-            return Ok(args);
-        }
-        let divided = args.args[0].to_array(args.number_rows)?;
-        let failed = zeros.iter().enumerate().filter(|(row, zero)| *zero == Some(true) && divided.is_valid(*row));
-        self.counts.add_null(Null::DivisionByZero, failed.count());
-        args.args[1] = ColumnarValue::Array(nullif(divisors, &zeros)?);
-        Ok(args)
-    }
-
-    fn without_zero_scalar(&self, mut args: ScalarFunctionArgs) -> ScalarFunctionArgs {
-        let [dividend, ColumnarValue::Scalar(divisor)] = args.args.as_slice() else {
-            return args;
-        };
-        let is_zero =
-            ScalarValue::new_zero(&divisor.data_type()).is_ok_and(|zero| *divisor == zero || is_minus_zero(divisor));
-        if !is_zero {
-            return args;
-        }
-        let failed = match dividend {
-            ColumnarValue::Array(dividends) => dividends.len() - dividends.logical_null_count(),
-            ColumnarValue::Scalar(dividend) => usize::from(!dividend.is_null()),
+        let dividends = dividend.to_array(args.number_rows)?;
+        let (without, failed) = match divisor {
+            ColumnarValue::Array(_) => {
+                let failed = and(&zeros, &is_not_null(&dividends)?)?;
+                (ColumnarValue::Array(nullif(&divisors, &zeros)?), failed.true_count())
+            }
+            ColumnarValue::Scalar(_) => {
+                let null = ScalarValue::try_from(divisors.data_type())?;
+                (ColumnarValue::Scalar(null), dividends.len() - dividends.logical_null_count())
+            }
         };
         self.counts.add_null(Null::DivisionByZero, failed);
-        let null = ScalarValue::try_from(divisor.data_type());
-        args.args[1] = ColumnarValue::Scalar(null.unwrap_or(ScalarValue::Null));
-        args
+        args.args[1] = without;
+        Ok(args)
     }
 }
 
@@ -205,11 +195,15 @@ impl ScalarUDFImpl for Attempt {
     }
 }
 
-fn is_minus_zero(number: &ScalarValue) -> bool {
-    match number {
-        ScalarValue::Float64(Some(float)) => *float == 0.0,
-        ScalarValue::Float32(Some(float)) => *float == 0.0,
-        _ => false,
+/// Which numbers are zero, of either sign; `None` for what is no number.
+fn zeros_of(numbers: &ArrayRef) -> Result<Option<BooleanArray>> {
+    if let Some(floats) = numbers.as_primitive_opt::<Float64Type>() {
+        return Ok(Some(BooleanArray::from_unary(floats, |float| float == 0.0)));
+    }
+    // Arrow's equality tells the negative zero of a Float32 from zero; DataFusion has no literals of that type.
+    match ScalarValue::new_zero(numbers.data_type()) {
+        Ok(zero) => Ok(Some(eq(numbers, &zero.to_scalar()? as &dyn Datum)?)),
+        Err(_) => Ok(None),
     }
 }
 

@@ -5,17 +5,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::common::SchemaError;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, SchemaError};
 use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::prelude::DataFrame;
 use neartime_model::{FeatureName, FeatureVersion};
 
 use crate::attempt::rewrite;
 use crate::events::PlannedEvents;
 use crate::guard::Guard;
-use crate::planner::{is_events, read, state};
+use crate::planner::{is_events, read, said, state};
 use crate::wanted::{Wanted, split_filters};
 use crate::{Counts, Engine, EventsTable, Feature, FeatureTable, OutputSchema, Ratios, Refused};
 
@@ -115,9 +115,13 @@ impl Compiler<'_> {
                 read(PlannedEvents::new(Arc::clone(&schema))).and_then(|events| self.feature.preprocess(events));
             match frame {
                 Ok(frame) if missing.is_empty() => return Ok(frame),
-                Ok(_) => break,
+                Ok(frame) => match dangling_column(frame.logical_plan()) {
+                    Some(column) => return Err(self.invalid(format!("`{column}` is used where it is not selected"))),
+                    None => break,
+                },
                 Err(error) => match missing_column(&error) {
-                    // A column that is missing still is one of the author's own making.
+                    // What is missing even so is a column of the author's own making.
+                    Some(column) if missing.contains(&column) => return Err(self.unplanned(error)),
                     Some(column) if schema.column_with_name(&column).is_none() => {
                         schema = with_column(&schema, &column);
                         missing.push(column);
@@ -180,7 +184,7 @@ impl Compiler<'_> {
     fn unplanned(&self, error: DataFusionError) -> Refused {
         match error {
             DataFusionError::External(error) => self.invalid(error),
-            error => self.invalid(error),
+            error => self.invalid(said(&error)),
         }
     }
 
@@ -206,6 +210,21 @@ fn missing_column(error: &DataFusionError) -> Option<String> {
         },
         _ => None,
     }
+}
+
+/// A column that a step of the plan uses and that the step before it does not give: made up in the source, it is found
+/// by name, and lost on the way.
+fn dangling_column(plan: &LogicalPlan) -> Option<String> {
+    let mut dangling = None;
+    let walked = plan.apply(|node| {
+        let given = |column: &Column| node.inputs().iter().any(|input| input.schema().has_column(column));
+        let lost = |expr: &Expr| {
+            expr.column_refs().into_iter().find(|column| !given(column)).map(|column| column.name.clone())
+        };
+        dangling = dangling.take().or_else(|| node.expressions().iter().find_map(lost));
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.ok().and(dangling)
 }
 
 fn with_column(schema: &Schema, column: &str) -> SchemaRef {

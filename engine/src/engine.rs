@@ -15,7 +15,8 @@ use crate::{Aggregate, Keys, OnlineLayout, OutputSchema, Ratio};
 /// and how outputs with the same row key become one ([`aggregate`](Engine::aggregate)). Transforming a chunk and
 /// merging chunks are then the same fold, written once.
 ///
-/// **Invariant:** `merge(transform(a) ∪ transform(b)) = transform(a ∪ b)` for every split of a chunk's events.
+/// **Invariant:** `merge(transform(a) ∪ transform(b)) = transform(a ∪ b)` for every split of a chunk's events; float sums
+/// are rounded once for each output, and then once more.
 pub trait Engine: Send + Sync + fmt::Debug {
     /// The engine's name as the configuration and the footer write it.
     fn name(&self) -> &'static str;

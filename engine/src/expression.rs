@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer, Word};
 
-use crate::planner::state;
+use crate::planner::{said, state};
 
 /// Words that keep their meaning inside an expression, whatever columns there are.
 const STRUCTURE: [&str; 23] = [
@@ -25,12 +25,8 @@ const STRUCTURE: [&str; 23] = [
 /// Why an expression of the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadExpression {
-    #[error("`{text}` is no SQL expression")]
-    Syntax {
-        text: String,
-        #[source]
-        source: DataFusionError,
-    },
+    #[error("`{text}` cannot be read: {said}")]
+    Syntax { text: String, said: String },
     #[error("`{text}` uses `{column}`, which is no column; there are {columns}")]
     NoColumn { text: String, column: String, columns: String },
     #[error("`{text}` uses {what}, which an expression over single events cannot: {advice}")]
@@ -74,7 +70,7 @@ fn explain(text: &str, schema: &DFSchema, source: DataFusionError) -> BadExpress
         };
         return BadExpression::NoColumn { text, column, columns };
     }
-    BadExpression::Syntax { text, source }
+    BadExpression::Syntax { text, said: said(&source) }
 }
 
 /// Puts quotes round the words that are columns.
@@ -161,7 +157,7 @@ fn check_of_a_row(text: &str, expr: &Expr) -> Result<(), BadExpression> {
         });
         Ok(TreeNodeRecursion::Continue)
     });
-    walked.map_err(|source| BadExpression::Syntax { text: text.to_owned(), source })?;
+    walked.map_err(|source| BadExpression::Syntax { text: text.to_owned(), said: said(&source) })?;
     match refused {
         Some((what, advice)) => Err(BadExpression::NotOfARow { text: text.to_owned(), what, advice }),
         None => Ok(()),

@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::{provider_as_source, source_as_provider};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::{LogicalPlan, TableScan};
@@ -60,4 +60,9 @@ pub(crate) fn source(table: impl TableProvider + 'static) -> Arc<dyn datafusion:
 /// Whether a scan is that of the events which a feature is compiled for.
 pub(crate) fn is_events(scan: &TableScan) -> bool {
     source_as_provider(&scan.source).is_ok_and(|table| table.is::<PlannedEvents>())
+}
+
+/// What DataFusion says, once: its errors print their sources, and wrap some of them in errors of the same text.
+pub(crate) fn said(error: &DataFusionError) -> String {
+    error.find_root().strip_backtrace()
 }

@@ -1,6 +1,6 @@
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{JoinType, col, lit};
-use datafusion::prelude::{Expr, now};
+use datafusion::prelude::now;
 use neartime_model::{ChunkWidth, SourceName};
 
 use super::*;

@@ -71,8 +71,9 @@ async fn more_groups_than_memory_go_to_disk_and_come_back() {
     let feature = spend();
     let feature = compile(Arc::clone(&feature), &table_of(feature.as_ref(), &rows, "id")).unwrap();
     let expected = run(&feature, vec![rows.clone()]).await.0;
-    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(8 << 20))).build_arc().unwrap();
-    let config = SessionConfig::new().with_sort_spill_reservation_bytes(1 << 20);
+    let runtime =
+        RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(16 << 20))).build_arc().unwrap();
+    let config = SessionConfig::new().with_sort_spill_reservation_bytes(2 << 20);
     let context = Arc::new(TaskContext::default().with_session_config(config).with_runtime(runtime));
     let batches = futures::stream::iter(in_batches(&rows, 8_192).into_iter().map(Ok));
     let input = Box::pin(RecordBatchStreamAdapter::new(rows.schema(), batches));

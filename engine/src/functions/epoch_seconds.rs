@@ -5,10 +5,9 @@ use std::sync::{Arc, LazyLock};
 use datafusion::arrow::array::{Array, AsArray, Int64Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit};
+use datafusion::common::plan_err;
 use datafusion::error::Result;
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use datafusion::prelude::Expr;
 
 /// Whole seconds since the epoch of a timestamp of any unit, floored, also before 1970 (Int64; null of null).
@@ -18,25 +17,15 @@ pub fn epoch_seconds(timestamp: Expr) -> Expr {
 
 /// The function behind [`epoch_seconds`].
 pub fn epoch_seconds_udf() -> Arc<ScalarUDF> {
-    static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| Arc::new(ScalarUDF::from(EpochSeconds::new())));
+    static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
+        Arc::new(ScalarUDF::from(EpochSeconds { signature: Signature::user_defined(Volatility::Immutable) }))
+    });
     Arc::clone(&FUNCTION)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct EpochSeconds {
     signature: Signature,
-}
-
-impl EpochSeconds {
-    fn new() -> Self {
-        let units = [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond];
-        let of_unit = |unit| {
-            let zoned = DataType::Timestamp(unit, Some(datafusion::logical_expr::TIMEZONE_WILDCARD.into()));
-            [TypeSignature::Exact(vec![zoned]), TypeSignature::Exact(vec![DataType::Timestamp(unit, None)])]
-        };
-        let signature = Signature::one_of(units.into_iter().flat_map(of_unit).collect(), Volatility::Immutable);
-        Self { signature }
-    }
 }
 
 impl ScalarUDFImpl for EpochSeconds {
@@ -46,6 +35,17 @@ impl ScalarUDFImpl for EpochSeconds {
 
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    /// Any unit is taken as it is: a cast to a coarser one would round towards 1970.
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        match types {
+            [DataType::Timestamp(..)] => Ok(types.to_vec()),
+            [DataType::Date32 | DataType::Date64 | DataType::Null] => {
+                Ok(vec![DataType::Timestamp(TimeUnit::Millisecond, None)])
+            }
+            _ => plan_err!("epoch_seconds takes one timestamp, not {types:?}"),
+        }
     }
 
     fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
@@ -58,7 +58,6 @@ impl ScalarUDFImpl for EpochSeconds {
             DataType::Timestamp(unit, _) => units_per_second(*unit),
             _ => 1,
         };
-        // A cast to seconds would round towards 1970.
         let ticks = cast(&timestamps, &DataType::Int64)?;
         let seconds: Int64Array = ticks.as_primitive::<Int64Type>().unary(|ticks| ticks.div_euclid(per_second));
         Ok(ColumnarValue::Array(Arc::new(seconds)))

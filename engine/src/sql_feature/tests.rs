@@ -161,7 +161,7 @@ fn errors_of_expressions_name_the_key_too() {
             refused(spec("count", &["id"], &[("id", "max(brand)")])),
             "`select.id`: the expression cannot be used: `max(brand)` uses an aggregate",
         ),
-        (refused(with_filter("brand == ")), "`where`: the expression cannot be used: `brand == ` is no SQL expression"),
+        (refused(with_filter("brand == ")), "`where`: the expression cannot be used: `brand == ` cannot be read: "),
         (refused(with_filter("brand")), "`where`: `brand` is Utf8View, and a condition is true or false"),
         (refused(with_filter("row_number() over () = 1")), "uses a window function"),
         (refused(with_filter("timestamp < now()")), "`now` gives other values each time"),
