@@ -22,11 +22,13 @@ mod testing;
 mod unique;
 mod values;
 
+pub use discover::{BATCH_FILES, DiscoverError, Discovered, Found, Scope, Seen, discover};
 pub use layout::{FormatError, Layout, LayoutError, Matched};
 pub use location::{InvalidLocation, Location};
+pub use raw_table::RawTable;
 pub use read::{DEFAULT_BATCH_ROWS, InputFile, ReadError, ReadRequest, Reading, Wanted, read, verify};
 pub use report::{BadLine, EXAMPLE_BYTES, EXAMPLES_A_REASON, ReadReport, Reason};
 pub use source::{
-    Column, ColumnKind, DATA_CHUNK, Delimited, Due, Format, Header, InvalidColumn, InvalidFormat, InvalidSource, Origin,
-    Outside, Pattern, Source, SourceSpec, TimeUnit, Zone,
+    Column, ColumnKind, DATA_CHUNK, Delimited, Due, Format, Header, InvalidColumn, InvalidFormat, InvalidSource,
+    Origin, Outside, Pattern, Source, SourceSpec, TimeUnit, Zone,
 };

@@ -1,1 +1,224 @@
 //! `raw.<source>`: the raw lines as a SQL table.
+//!
+//! It lists the files of the layout times that a query asks for and reads them by the same rules as a task does; what
+//! those rules refuse is told to the log. It knows no tasks: files that were never registered are seen too.
+
+mod range;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::DataFusionError;
+use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use neartime_model::{Chunk, FileKey, FilePath};
+use tokio::sync::mpsc;
+
+use crate::discover::{Found, Scope, discover};
+use crate::read::{DEFAULT_BATCH_ROWS, InputFile, ReadError, ReadRequest, Wanted, read, verify};
+use crate::report::ReadReport;
+use crate::source::Source;
+use range::ChunkRange;
+
+/// Batches of a task that are held back until all of its files have proved whole.
+const MAX_HELD: usize = 64;
+
+/// The lines of a source: its columns, its captures and `data_chunk`. Filters on `data_chunk` prune files.
+#[derive(Debug)]
+pub struct RawTable {
+    source: Arc<Source>,
+}
+
+impl RawTable {
+    /// The table `raw.<source>`.
+    pub fn new(source: Arc<Source>) -> Self {
+        Self { source }
+    }
+
+    /// Lists the files in `range`, by task.
+    async fn tasks(&self, range: ChunkRange) -> Result<BTreeMap<(Chunk, FilePath), Vec<InputFile>>> {
+        let (sender, mut batches) = mpsc::channel(2);
+        let scope = match range.layout_times(&self.source) {
+            None => Scope::Everything,
+            Some((from, until)) => Scope::Between { from, until },
+        };
+        let list = async move { discover(&self.source, scope, &sender).await };
+        let collect = async move {
+            let mut tasks = BTreeMap::<_, Vec<_>>::new();
+            while let Some(batch) = batches.recv().await {
+                for Found { key, version, size, path, chunk, .. } in batch {
+                    tasks.entry((chunk, path)).or_default().push(InputFile { key, version, size });
+                }
+            }
+            tasks
+        };
+        let (listed, tasks) = tokio::join!(list, collect);
+        listed.map_err(external)?;
+        Ok(tasks)
+    }
+}
+
+#[async_trait]
+impl TableProvider for RawTable {
+    fn schema(&self) -> SchemaRef {
+        self.source.events_schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        // Whatever a filter spares here, the plan filters again.
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = match projection {
+            Some(columns) => Arc::new(self.schema().project(columns)?),
+            None => self.schema(),
+        };
+        let columns = schema.fields().iter().map(|field| field.name().clone()).collect();
+        let wanted = Wanted { columns, rows: (!filters.is_empty()).then(|| vec![filters.to_vec()]) };
+        let tasks = self.tasks(ChunkRange::of(filters)).await?;
+        let partitions = state.config().target_partitions().clamp(1, tasks.len().max(1));
+        let mut parts = vec![Vec::new(); partitions];
+        for (at, ((chunk, _), files)) in tasks.into_iter().enumerate() {
+            parts[at % partitions].push((chunk, files));
+        }
+        let part = |tasks| {
+            let (source, schema) = (Arc::clone(&self.source), Arc::clone(&schema));
+            Arc::new(RawPart { source, schema, wanted: wanted.clone(), tasks }) as Arc<dyn PartitionStream>
+        };
+        let parts = parts.into_iter().map(part).collect();
+        // A filter above may drop rows that the limit counts: then it is not ours to apply.
+        let limit = limit.filter(|_| filters.is_empty());
+        Ok(Arc::new(StreamingTableExec::try_new(schema, parts, None, [], false, limit)?))
+    }
+}
+
+/// The tasks that one partition of a plan reads, one after another.
+#[derive(Debug)]
+struct RawPart {
+    source: Arc<Source>,
+    schema: SchemaRef,
+    wanted: Wanted,
+    tasks: Vec<(Chunk, Vec<InputFile>)>,
+}
+
+impl PartitionStream for RawPart {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), 2);
+        let rows = builder.tx();
+        let (source, wanted, tasks) = (Arc::clone(&self.source), self.wanted.clone(), self.tasks.clone());
+        builder.spawn(async move {
+            for (chunk, files) in tasks {
+                let request = ReadRequest::new(chunk, files, wanted.clone());
+                let batch_rows = context.session_config().batch_size().min(DEFAULT_BATCH_ROWS);
+                let task = RawTask { source: &source, context: &context, rows: &rows };
+                match task.read(ReadRequest { batch_rows, ..request }).await {
+                    Err(ReadError::Cancelled) => return Ok(()),
+                    result => result.map_err(external)?,
+                }
+            }
+            Ok(())
+        });
+        builder.build()
+    }
+}
+
+/// One task being read for a query.
+struct RawTask<'a> {
+    source: &'a Arc<Source>,
+    context: &'a Arc<TaskContext>,
+    rows: &'a tokio::sync::mpsc::Sender<Result<RecordBatch>>,
+}
+
+impl RawTask<'_> {
+    /// Reads the files that are whole. Rows that were sent cannot be taken back, so that a small task is held until
+    /// it has been read, and the files of a large one are tried before.
+    async fn read(&self, mut request: ReadRequest) -> Result<(), ReadError> {
+        loop {
+            let mut reading = read(self.source, request.clone(), self.context);
+            let mut held = Vec::new();
+            while held.len() < MAX_HELD {
+                match reading.batches.recv().await {
+                    Some(batch) => held.push(batch),
+                    None => break,
+                }
+            }
+            if held.len() == MAX_HELD {
+                drop(reading);
+                return self.read_large(request).await;
+            }
+            match reading.report().await {
+                Err(ReadError::Broken { key, reason }) => leave_out(&mut request, &key, &reason),
+                Err(error) => return Err(error),
+                Ok(report) => {
+                    for batch in held {
+                        self.send(batch).await?;
+                    }
+                    self.tell(&request, &report);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn read_large(&self, mut request: ReadRequest) -> Result<(), ReadError> {
+        for file in request.files.clone() {
+            match verify(self.source, file).await {
+                Err(ReadError::Broken { key, reason }) => leave_out(&mut request, &key, &reason),
+                other => other?,
+            }
+        }
+        let mut reading = read(self.source, request.clone(), self.context);
+        while let Some(batch) = reading.batches.recv().await {
+            self.send(batch).await?;
+        }
+        self.tell(&request, &reading.report().await?);
+        Ok(())
+    }
+
+    async fn send(&self, batch: RecordBatch) -> Result<(), ReadError> {
+        self.rows.send(Ok(batch)).await.map_err(|_| ReadError::Cancelled)
+    }
+
+    /// Tells the log what the rules for lines refused.
+    fn tell(&self, request: &ReadRequest, report: &ReadReport) {
+        let source = &self.source.name;
+        for (reason, count) in &report.counts {
+            tracing::warn!(%source, chunk = %request.chunk.start(), %reason, count, "raw lines or values refused");
+        }
+    }
+}
+
+fn leave_out(request: &mut ReadRequest, key: &FileKey, reason: &str) {
+    tracing::warn!(%key, reason, "broken raw file left out");
+    request.files.retain(|file| file.key != *key);
+}
+
+fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,229 @@
 //! The one read of a chunk: fetch, inflate, split, parse, send.
+//!
+//! Threads take files from a shared list, the largest first, and send batches through one bounded channel. Where there
+//! are fewer files than threads, a file is inflated by one thread and parsed by another. Memory follows the number of
+//! threads and the size of a batch, never the size of the chunk.
+
+mod error;
+mod fetch;
+mod inflated;
+mod request;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::execution::TaskContext;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+pub use error::ReadError;
+pub use request::{DEFAULT_BATCH_ROWS, InputFile, ReadRequest, Wanted};
+
+use crate::lines::{Lines, ReadBytes};
+use crate::location::Location;
+use crate::report::{Findings, ReadReport};
+use crate::rows::{CurrentFile, Output, Plan, Rows};
+use crate::source::Source;
+use crate::unique;
+use inflated::{InflatedFile, ReadAhead, Size};
+
+/// A read under way. Dropping it stops the read.
+#[derive(Debug)]
+pub struct Reading {
+    /// The rows, in no particular order; closed at the end, and also when the read failed: ask [`Self::report`].
+    pub batches: mpsc::Receiver<RecordBatch>,
+    report: JoinHandle<Result<ReadReport, ReadError>>,
+}
+
+impl Reading {
+    /// Takes the parts of a read: a channel that its task fills.
+    pub(crate) fn new(batches: mpsc::Receiver<RecordBatch>, report: JoinHandle<Result<ReadReport, ReadError>>) -> Self {
+        Self { batches, report }
+    }
+
+    /// What the read found, once its batches have all been received. **Rows count only if this is no error**: a file
+    /// may turn out to be broken after its rows were sent.
+    pub async fn report(self) -> Result<ReadReport, ReadError> {
+        drop(self.batches);
+        self.report.await.unwrap_or_else(|died| Err(ReadError::Failed { what: format!("finish a read: {died}") }))
+    }
+}
+
+/// Begins to read the files of `request`; must be called within a tokio runtime. `context` bounds the memory that
+/// `unique` sorts in; beyond it, it spills.
+pub fn read(source: &Arc<Source>, request: ReadRequest, context: &Arc<TaskContext>) -> Reading {
+    if source.unique.is_some() { unique::read(source, request, context) } else { start(source, request, &[]) }
+}
+
+/// Begins to read, with the `hidden` outputs behind the wanted columns.
+pub(crate) fn start(source: &Arc<Source>, request: ReadRequest, hidden: &[Output]) -> Reading {
+    let threads = request.threads.max(1);
+    let (sender, batches) = mpsc::channel(threads + 1);
+    let reader = Reader::new(source, sender);
+    let hidden = hidden.to_vec();
+    let report = tokio::task::spawn_blocking(move || {
+        let plan = Arc::new(request.plan(&reader.source, &hidden)?);
+        let files = request.into_files(&reader.source)?;
+        reader.read_all(&plan, &files, threads)
+    });
+    Reading { batches, report }
+}
+
+/// Fetches and inflates one file to nowhere: whether a file that broke is still broken.
+pub async fn verify(source: &Arc<Source>, file: InputFile) -> Result<(), ReadError> {
+    // The receiver lives on here, so that the reader is not told to stop.
+    let (sender, _receiver) = mpsc::channel(1);
+    let reader = Reader::new(source, sender);
+    let verify = move || {
+        let mut bytes = InflatedFile::open(&reader, &file)?;
+        let mut block = vec![0; 256 << 10];
+        while bytes.read(&mut block)? > 0 {}
+        Ok(())
+    };
+    let verified = tokio::task::spawn_blocking(verify).await;
+    verified.unwrap_or_else(|died| Err(ReadError::Failed { what: format!("verify a file: {died}") }))
+}
+
+/// What the threads of one read share.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    source: Arc<Source>,
+    runtime: Handle,
+    sender: mpsc::Sender<RecordBatch>,
+    /// Set by the first thread that fails.
+    stopped: AtomicBool,
+}
+
+impl Reader {
+    fn new(source: &Arc<Source>, sender: mpsc::Sender<RecordBatch>) -> Self {
+        let (source, stopped) = (Arc::clone(source), AtomicBool::new(false));
+        Self { source, runtime: Handle::current(), sender, stopped }
+    }
+
+    fn location(&self) -> &Location {
+        &self.source.location
+    }
+
+    /// Waits for the outside world, or for the end of the interest in this read.
+    fn wait<T>(&self, future: impl Future<Output = T>) -> Result<T, ReadError> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                result = future => Ok(result),
+                () = self.sender.closed() => Err(ReadError::Cancelled),
+            }
+        })
+    }
+
+    fn check_stop(&self) -> Result<(), ReadError> {
+        let stop = self.sender.is_closed() || self.stopped.load(Ordering::Relaxed);
+        if stop { Err(ReadError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Reads all files with `threads` threads; the first error stops them all.
+    fn read_all(
+        &self,
+        plan: &Arc<Plan>,
+        files: &[(InputFile, CurrentFile)],
+        threads: usize,
+    ) -> Result<ReadReport, ReadError> {
+        let next = AtomicUsize::new(0);
+        let read_ahead = files.len() < threads;
+        let outcome = Mutex::new(Ok(Findings::default()));
+        let work = || {
+            let mut worker =
+                Worker { reader: self, rows: Rows::new(Arc::clone(plan)), lines: Lines::new(), read_ahead };
+            while let Some((input, current)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if self.check_stop().is_err() {
+                    break;
+                }
+                self.add(&outcome, worker.read_file(input, current));
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..threads.min(files.len()) {
+                let spawned = std::thread::Builder::new().name("read".to_owned()).spawn_scoped(scope, work);
+                if let Err(error) = spawned {
+                    tracing::warn!(%error, "a reader thread could not be started: reading with fewer");
+                }
+            }
+            work();
+        });
+        let outcome = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let cancelled = self.sender.is_closed();
+        outcome.and_then(|findings| if cancelled { Err(ReadError::Cancelled) } else { Ok(findings.into_report(0)) })
+    }
+
+    /// Adds what one file gave to the outcome of all.
+    fn add(&self, outcome: &Mutex<Result<Findings, ReadError>>, file: Result<Findings, ReadError>) {
+        let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&mut *outcome, file) {
+            (Ok(findings), Ok(found)) => findings.merge(found),
+            (Ok(_), Err(error)) => {
+                self.stopped.store(true, Ordering::Relaxed);
+                *outcome = Err(error);
+            }
+            // The others are cancelled because of the first.
+            (Err(_), _) => {}
+        }
+    }
+}
+
+/// One thread of a read.
+struct Worker<'a> {
+    reader: &'a Reader,
+    rows: Rows,
+    lines: Lines,
+    read_ahead: bool,
+}
+
+impl Worker<'_> {
+    fn read_file(&mut self, input: &InputFile, current: &CurrentFile) -> Result<Findings, ReadError> {
+        let mut bytes = InflatedFile::open(self.reader, input)?;
+        let (mut findings, size) = if self.read_ahead {
+            std::thread::scope(|scope| {
+                let mut ahead = ReadAhead::spawn(scope, bytes)?;
+                let findings = self.parse(&mut ahead, input, current)?;
+                Ok::<(Findings, Size), ReadError>((findings, ahead.size()))
+            })?
+        } else {
+            let findings = self.parse(&mut bytes, input, current)?;
+            (findings, bytes.size())
+        };
+        findings.bytes_read = size.stored;
+        findings.bytes_inflated = size.inflated;
+        Ok(findings)
+    }
+
+    /// Parses the lines of one file and sends its batches.
+    fn parse(
+        &mut self,
+        bytes: &mut dyn ReadBytes,
+        input: &InputFile,
+        current: &CurrentFile,
+    ) -> Result<Findings, ReadError> {
+        let mut findings = Findings::default();
+        let quoting = self.rows.begin_file();
+        self.lines.begin_file(quoting);
+        while let Some((number, line)) = self.lines.next(bytes)? {
+            self.rows.take(&line, number, current, &mut findings).map_err(|reason| input.broken(reason))?;
+            if self.rows.is_full() {
+                self.send(current)?;
+            }
+        }
+        self.send(current)?;
+        Ok(findings)
+    }
+
+    fn send(&mut self, current: &CurrentFile) -> Result<(), ReadError> {
+        match self.rows.finish_batch(current) {
+            Some(batch) => self.reader.sender.blocking_send(batch).map_err(|_| ReadError::Cancelled),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

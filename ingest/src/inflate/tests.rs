@@ -1,0 +1,131 @@
+//! Every kind of file, whole and broken, fed in pieces of every size.
+
+use std::io::Write;
+
+use super::*;
+
+fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd_frame(data: &[u8]) -> Vec<u8> {
+    zstd::bulk::compress(data, 1).unwrap()
+}
+
+/// Feeds `file` in pieces of `piece` bytes and takes what comes out in buffers of `room`.
+fn inflate(file: &[u8], piece: usize, room: usize) -> Result<Vec<u8>, Corrupt> {
+    let mut inflater = inflater_for(&file[..file.len().min(MAGIC_BYTES)])?;
+    let (mut out, mut buffer, mut start) = (Vec::new(), vec![0; room], 0);
+    let mut end = piece.min(file.len());
+    loop {
+        let progress = inflater.inflate(&file[start..end], &mut buffer)?;
+        start += progress.consumed;
+        out.extend_from_slice(&buffer[..progress.produced]);
+        if progress.consumed + progress.produced == 0 {
+            if end == file.len() {
+                assert_eq!(start, end, "input is left over");
+                return inflater.finish().map(|()| out);
+            }
+            end = (end + piece).min(file.len());
+        }
+    }
+}
+
+fn in_all_pieces(file: &[u8]) -> Result<Vec<u8>, Corrupt> {
+    let whole = inflate(file, file.len().max(1), 1 << 16);
+    for (piece, room) in [(1, 1), (1, 1 << 16), (7, 3), (file.len().max(1), 1)] {
+        assert_eq!(inflate(file, piece, room), whole, "pieces of {piece} into {room}");
+    }
+    whole
+}
+
+fn sample() -> Vec<u8> {
+    (0..400).flat_map(|n| format!("{{\"n\":{}}}\n", n * n % 977).into_bytes()).collect()
+}
+
+#[test]
+fn plain_gzip_and_zstd_are_told_apart() {
+    let data = sample();
+    assert_eq!(in_all_pieces(&data).unwrap(), data);
+    assert_eq!(in_all_pieces(&gzip(&data)).unwrap(), data);
+    assert_eq!(in_all_pieces(&zstd_frame(&data)).unwrap(), data);
+    assert_eq!(in_all_pieces(b"").unwrap(), b"");
+    assert_eq!(in_all_pieces(&gzip(b"")).unwrap(), b"");
+    assert_eq!(in_all_pieces(&[0x1f]).unwrap(), [0x1f]);
+}
+
+#[test]
+fn all_members_and_frames_are_read() {
+    let data = sample();
+    let (first, second) = data.split_at(1000);
+    let twice = [gzip(first), gzip(second)].concat();
+    assert_eq!(in_all_pieces(&twice).unwrap(), data);
+    let skippable = [0x50, 0x2a, 0x4d, 0x18, 2, 0, 0, 0, 9, 9];
+    let frames = [skippable.to_vec(), zstd_frame(first), zstd_frame(second)].concat();
+    assert_eq!(in_all_pieces(&frames).unwrap(), data);
+}
+
+#[test]
+fn zero_padding_after_a_member_is_ignored() {
+    let data = sample();
+    let padded = [gzip(&data), vec![0; 513]].concat();
+    assert_eq!(in_all_pieces(&padded).unwrap(), data);
+    let between = [gzip(&data), vec![0; 3], gzip(&data)].concat();
+    assert_eq!(in_all_pieces(&between).unwrap(), [data.clone(), data].concat());
+}
+
+#[test]
+fn anything_else_after_a_member_fails() {
+    for tail in [&b"x"[..], b"\n", b"\0\0x", b"\x1f", b"\x1f\x8b", b"\x1fx", b"{\"a\":1}\n"] {
+        let file = [gzip(&sample()), tail.to_vec()].concat();
+        in_all_pieces_fail(&file);
+    }
+}
+
+fn in_all_pieces_fail(file: &[u8]) {
+    for (piece, room) in [(file.len(), 1 << 16), (1, 1 << 16), (3, 5)] {
+        assert!(inflate(file, piece, room).is_err(), "pieces of {piece} into {room} were accepted");
+    }
+}
+
+#[test]
+fn a_file_cut_at_any_byte_fails() {
+    let (gzip, zstd) = (gzip(b"{\"a\":1}\n{\"a\":2}\n"), zstd_frame(b"{\"a\":1}\n{\"a\":2}\n"));
+    for cut in GZIP.len()..gzip.len() {
+        assert!(inflate(&gzip[..cut], cut, 100).is_err(), "gzip cut at {cut}");
+    }
+    for cut in ZSTD.len()..zstd.len() {
+        assert!(inflate(&zstd[..cut], cut, 100).is_err(), "zstd cut at {cut}");
+    }
+}
+
+#[test]
+fn a_wrong_checksum_or_length_fails() {
+    let good = gzip(&sample());
+    for back in 1..=8 {
+        let mut bad = good.clone();
+        let at = bad.len() - back;
+        bad[at] ^= 1;
+        in_all_pieces_fail(&bad);
+    }
+}
+
+#[test]
+fn a_bomb_runs_in_the_buffer_it_is_given() {
+    let bomb = gzip(&vec![b'x'; 32 << 20]);
+    assert!(bomb.len() * 900 < 32 << 20);
+    let mut inflater = inflater_for(&bomb).unwrap();
+    let (mut buffer, mut start, mut total) = (vec![0; 1 << 16], 0, 0);
+    loop {
+        let progress = inflater.inflate(&bomb[start..], &mut buffer).unwrap();
+        start += progress.consumed;
+        total += progress.produced;
+        if progress.consumed + progress.produced == 0 {
+            break;
+        }
+    }
+    assert_eq!((start, total), (bomb.len(), 32 << 20));
+    inflater.finish().unwrap();
+}

@@ -1,0 +1,97 @@
+//! Which chunks a query asks for, as far as its conditions on `data_chunk` tell.
+
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{Expr, Operator};
+use neartime_model::Instant;
+
+use crate::source::{DATA_CHUNK, Source};
+
+/// The chunks whose start lies in a range, both ends included, in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ChunkRange {
+    first: i64,
+    last: i64,
+}
+
+impl ChunkRange {
+    const ALL: Self = Self { first: i64::MIN, last: i64::MAX };
+
+    /// The chunks for which all of `conditions` may hold.
+    pub(super) fn of(conditions: &[Expr]) -> Self {
+        conditions.iter().fold(Self::ALL, |range, condition| range.and(Self::of_one(condition)))
+    }
+
+    /// The layout times `[from, until)` of these chunks; `None` for all that the source has.
+    pub(super) fn layout_times(self, source: &Source) -> Option<(Instant, Instant)> {
+        if self == Self::ALL {
+            return None;
+        }
+        let from = Instant::from_micros(self.first);
+        let from = source.since.map_or(from, |since| from.max(since));
+        // Finer times of the last chunk's files lie up to its end.
+        let until = Instant::from_micros(self.last.saturating_add(1)) + source.width.span();
+        Some((from, until))
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { first: self.first.max(other.first), last: self.last.min(other.last) }
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self { first: self.first.min(other.first), last: self.last.max(other.last) }
+    }
+
+    fn of_one(condition: &Expr) -> Self {
+        match condition {
+            Expr::BinaryExpr(binary) => match binary.op {
+                Operator::And => Self::of_one(&binary.left).and(Self::of_one(&binary.right)),
+                Operator::Or => Self::of_one(&binary.left).or(Self::of_one(&binary.right)),
+                op => match (is_chunk(&binary.left), is_chunk(&binary.right)) {
+                    (true, false) => Self::compared(op, instant(&binary.right)),
+                    (false, true) => Self::compared(op.swap().unwrap_or(op), instant(&binary.left)),
+                    _ => Self::ALL,
+                },
+            },
+            Expr::Between(between) if !between.negated && is_chunk(&between.expr) => {
+                Self::compared(Operator::GtEq, instant(&between.low))
+                    .and(Self::compared(Operator::LtEq, instant(&between.high)))
+            }
+            Expr::InList(list) if !list.negated && is_chunk(&list.expr) => {
+                let each = list.list.iter().map(|one| Self::compared(Operator::Eq, instant(one)));
+                each.reduce(Self::or).unwrap_or(Self::ALL)
+            }
+            _ => Self::ALL,
+        }
+    }
+
+    /// The chunks for which `data_chunk op instant` holds, and perhaps the one beside them.
+    fn compared(op: Operator, instant: Option<i64>) -> Self {
+        match (op, instant) {
+            (Operator::Eq, Some(at)) => Self { first: at, last: at },
+            (Operator::Gt | Operator::GtEq, Some(at)) => Self { first: at, ..Self::ALL },
+            (Operator::Lt | Operator::LtEq, Some(at)) => Self { last: at, ..Self::ALL },
+            _ => Self::ALL,
+        }
+    }
+}
+
+/// Whether it is the column `data_chunk`, perhaps as a timestamp of another unit.
+fn is_chunk(expr: &Expr) -> bool {
+    match expr {
+        Expr::Column(column) => column.name == DATA_CHUNK,
+        Expr::Cast(cast) if cast.field.data_type().is_temporal() => is_chunk(&cast.expr),
+        Expr::TryCast(cast) if cast.field.data_type().is_temporal() => is_chunk(&cast.expr),
+        _ => false,
+    }
+}
+
+/// The microseconds, floored, of a literal instant.
+fn instant(expr: &Expr) -> Option<i64> {
+    match expr {
+        Expr::Literal(ScalarValue::TimestampSecond(Some(at), _), _) => at.checked_mul(1_000_000),
+        Expr::Literal(ScalarValue::TimestampMillisecond(Some(at), _), _) => at.checked_mul(1_000),
+        Expr::Literal(ScalarValue::TimestampMicrosecond(Some(at), _), _) => Some(*at),
+        Expr::Literal(ScalarValue::TimestampNanosecond(Some(at), _), _) => Some(at.div_euclid(1_000)),
+        _ => None,
+    }
+}

@@ -1,0 +1,95 @@
+//! Why a read failed, by what is to be done about it.
+
+use neartime_model::{Classify, ErrorKind, FileKey, FileVersion};
+
+use super::{InputFile, Reader};
+
+/// Why a read failed; none of its rows count.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file's content is of another version by now: register it and claim again.
+    #[error("read `{key}`: its content has changed; the version there now is {found}")]
+    Changed {
+        /// The file.
+        key: FileKey,
+        /// The version that is there.
+        found: FileVersion,
+        /// Its size in bytes, as stored.
+        size: u64,
+    },
+    /// The file is not there any more.
+    #[error("read `{key}`: the file is gone")]
+    Gone {
+        /// The file.
+        key: FileKey,
+    },
+    /// The file's bytes cannot be what was once written: try again, then go on without it.
+    #[error("read `{key}`: the file is broken: {reason}")]
+    Broken {
+        /// The file.
+        key: FileKey,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The location cannot be reached, or refuses us: try later.
+    #[error("read `{key}`: its location cannot be reached or refuses us")]
+    Unavailable {
+        /// The file.
+        key: FileKey,
+        /// What the location said.
+        #[source]
+        cause: object_store::Error,
+    },
+    /// The source has no such column.
+    #[error("read the column `{column}`: the source has no such column")]
+    UnknownColumn {
+        /// What was asked for.
+        column: String,
+    },
+    /// Nobody waits for the rows any more.
+    #[error("the read was cancelled")]
+    Cancelled,
+    /// Sorting out repeated events failed.
+    #[error("keep one row for each value of the source's unique column")]
+    Unique(#[source] datafusion::error::DataFusionError),
+    /// This machine could not do its part.
+    #[error("could not {what}")]
+    Failed {
+        /// What it could not do.
+        what: String,
+    },
+}
+
+impl Classify for ReadError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unavailable { .. } | Self::Cancelled => ErrorKind::Unavailable,
+            Self::UnknownColumn { .. } => ErrorKind::Invalid,
+            Self::Changed { .. } | Self::Gone { .. } | Self::Broken { .. } => ErrorKind::Failed,
+            Self::Unique(_) | Self::Failed { .. } => ErrorKind::Failed,
+        }
+    }
+}
+
+impl InputFile {
+    pub(super) fn broken(&self, reason: String) -> ReadError {
+        ReadError::Broken { key: self.key.clone(), reason }
+    }
+}
+
+impl Reader {
+    /// What it means that the location answered with `error`.
+    ///
+    /// A location that is away as a whole answers "not found" too: only then is a file not gone.
+    pub(super) fn failed(&self, file: &InputFile, error: object_store::Error) -> ReadError {
+        let key = file.key.clone();
+        match error {
+            object_store::Error::NotFound { .. } => match self.wait(self.location().check()) {
+                Ok(Ok(())) => ReadError::Gone { key },
+                Ok(Err(cause)) => ReadError::Unavailable { key, cause },
+                Err(cancelled) => cancelled,
+            },
+            cause => ReadError::Unavailable { key, cause },
+        }
+    }
+}

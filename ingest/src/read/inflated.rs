@@ -1,0 +1,214 @@
+//! The inflated bytes of one file: inflated by the thread that parses them, or ahead of it by another.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, Scope};
+
+use super::fetch::Fetch;
+use super::{InputFile, ReadError, Reader};
+use crate::inflate::{Inflater, MAGIC_BYTES, inflater_for};
+use crate::lines::ReadBytes;
+
+/// How much is inflated ahead: blocks that are full, being filled, and being parsed.
+const BLOCKS_AHEAD: usize = 3;
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// How many bytes a file had.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Size {
+    pub(super) stored: u64,
+    pub(super) inflated: u64,
+}
+
+/// A file being fetched and inflated.
+pub(super) struct InflatedFile<'a> {
+    reader: &'a Reader,
+    file: &'a InputFile,
+    fetch: Fetch<'a>,
+    /// The first bytes of the file, before they are inflated like any other.
+    head: Vec<u8>,
+    inflater: Box<dyn Inflater>,
+    at_end: bool,
+    inflated: u64,
+}
+
+impl<'a> InflatedFile<'a> {
+    pub(super) fn open(reader: &'a Reader, file: &'a InputFile) -> Result<Self, ReadError> {
+        let mut fetch = Fetch::open(reader, file)?;
+        let mut head = Vec::new();
+        while head.len() < MAGIC_BYTES {
+            let bytes = fetch.fill()?;
+            let taken = bytes.len().min(MAGIC_BYTES - head.len());
+            if taken == 0 {
+                break;
+            }
+            head.extend_from_slice(&bytes[..taken]);
+            fetch.consume(taken);
+        }
+        let inflater = inflater_for(&head).map_err(|error| file.broken(error.to_string()))?;
+        Ok(Self { reader, file, fetch, head, inflater, at_end: false, inflated: 0 })
+    }
+
+    pub(super) fn size(&self) -> Size {
+        Size { stored: self.fetch.received(), inflated: self.inflated }
+    }
+
+    /// Inflates some bytes into `out`; none at the end.
+    fn inflate(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
+        while !self.at_end {
+            let from_head = !self.head.is_empty();
+            let input = if from_head { &self.head } else { self.fetch.fill()? };
+            let is_last = input.is_empty();
+            let inflated = self.inflater.inflate(input, out);
+            let progress = match inflated {
+                Ok(progress) => progress,
+                Err(error) => return Err(self.broken(error.to_string())),
+            };
+            if from_head {
+                self.head.drain(..progress.consumed);
+            } else {
+                self.fetch.consume(progress.consumed);
+            }
+            if progress.produced > 0 {
+                self.inflated += progress.produced as u64;
+                return Ok(progress.produced);
+            }
+            if progress.consumed == 0 {
+                self.no_progress(is_last, from_head)?;
+            }
+        }
+        Ok(0)
+    }
+
+    /// Neither consumed nor produced: the end of the file, or of the bytes at hand.
+    fn no_progress(&mut self, is_last: bool, from_head: bool) -> Result<(), ReadError> {
+        if is_last {
+            self.at_end = true;
+            if let Err(error) = self.inflater.finish() {
+                return Err(self.broken(error.to_string()));
+            }
+            return self.fetch.check_unchanged();
+        }
+        if from_head {
+            // The head alone does not do: it is put before what follows.
+            let more = self.fetch.fill()?.to_vec();
+            self.fetch.consume(more.len());
+            if more.is_empty() {
+                return Err(self.broken("it ends within its first bytes".to_owned()));
+            }
+            self.head.extend_from_slice(&more);
+            return Ok(());
+        }
+        Err(self.broken("its inflater stands still".to_owned()))
+    }
+
+    /// The file is broken, unless it is another one by now.
+    fn broken(&self, reason: String) -> ReadError {
+        match self.fetch.check_unchanged() {
+            Ok(()) => self.file.broken(reason),
+            Err(error) => error,
+        }
+    }
+}
+
+impl ReadBytes for InflatedFile<'_> {
+    fn read(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
+        self.reader.check_stop()?;
+        let mut filled = 0;
+        while filled < out.len() {
+            match self.inflate(&mut out[filled..])? {
+                0 => break,
+                produced => filled += produced,
+            }
+        }
+        Ok(filled)
+    }
+}
+
+/// A file that another thread inflates ahead of the one that reads here.
+pub(super) struct ReadAhead {
+    blocks: Receiver<Result<Block, ReadError>>,
+    /// Where emptied blocks go to be filled again.
+    emptied: SyncSender<Vec<u8>>,
+    current: Block,
+    start: usize,
+    at_end: bool,
+}
+
+#[derive(Default)]
+struct Block {
+    bytes: Vec<u8>,
+    filled: usize,
+    /// What has been read up to the end of this block.
+    size: Size,
+}
+
+impl ReadAhead {
+    /// Begins to inflate `file`, which the thread takes with it.
+    pub(super) fn spawn<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        mut file: InflatedFile<'scope>,
+    ) -> Result<Self, ReadError> {
+        let (full, blocks) = sync_channel(BLOCKS_AHEAD);
+        let (emptied, empty) = sync_channel(BLOCKS_AHEAD + 1);
+        let key = file.file.key.clone();
+        let inflate = move || {
+            for made in 0.. {
+                // Once there are enough blocks they go round.
+                let bytes = match made <= BLOCKS_AHEAD {
+                    true => vec![0; BLOCK_BYTES],
+                    false => match empty.recv() {
+                        Ok(bytes) => bytes,
+                        Err(_) => return,
+                    },
+                };
+                let mut block = Block { bytes, filled: 0, size: Size::default() };
+                let read = file.read(&mut block.bytes);
+                let goes_on = matches!(read, Ok(filled) if filled > 0);
+                block.size = file.size();
+                let sent = full.send(read.map(|filled| Block { filled, ..block }));
+                if sent.is_err() || !goes_on {
+                    return;
+                }
+            }
+        };
+        let spawned = Builder::new().name("inflate".to_owned()).spawn_scoped(scope, inflate);
+        spawned.map_err(|error| ReadError::Failed { what: format!("start a thread to inflate `{key}`: {error}") })?;
+        Ok(Self { blocks, emptied, current: Block::default(), start: 0, at_end: false })
+    }
+
+    pub(super) fn size(&self) -> Size {
+        self.current.size
+    }
+
+    /// Waits for the next block.
+    fn advance(&mut self) -> Result<(), ReadError> {
+        let next =
+            self.blocks.recv().map_err(|_| ReadError::Failed { what: "inflate: its thread died".to_owned() })??;
+        self.at_end = next.filled == 0;
+        self.start = 0;
+        let emptied = std::mem::replace(&mut self.current, next).bytes;
+        if !emptied.is_empty() {
+            // At the end nobody waits for it any more.
+            let _ = self.emptied.try_send(emptied);
+        }
+        Ok(())
+    }
+}
+
+impl ReadBytes for ReadAhead {
+    fn read(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
+        let mut filled = 0;
+        while filled < out.len() && !self.at_end {
+            let rest = &self.current.bytes[self.start..self.current.filled];
+            if rest.is_empty() {
+                self.advance()?;
+                continue;
+            }
+            let copied = rest.len().min(out.len() - filled);
+            out[filled..filled + copied].copy_from_slice(&rest[..copied]);
+            self.start += copied;
+            filled += copied;
+        }
+        Ok(filled)
+    }
+}
