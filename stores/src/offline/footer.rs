@@ -13,8 +13,9 @@
 //! | `neartime.row_key` | columns of the row key, in order, joined by commas |
 //!
 //! Nothing of the run itself stands there (no clock, no fence, no host), so that the same input gives the same bytes.
+//! The hidden list of vanished keys has `neartime.fence` alone: the claim that they are to be deleted at, at the least.
 
-use neartime_model::{ContentOrder, FeatureVersion, FilePath, Generation};
+use neartime_model::{ContentOrder, FeatureVersion, Fence, FilePath, Generation};
 use parquet::file::metadata::{FileMetaData, KeyValue};
 
 use super::PartitionFile;
@@ -28,6 +29,7 @@ const FILE_PATH: &str = "neartime.file_path";
 const DATA_CHUNK: &str = "neartime.data_chunk";
 const CHUNK: &str = "neartime.chunk";
 const ROW_KEY: &str = "neartime.row_key";
+const FENCE: &str = "neartime.fence";
 
 /// What the footer of a published file says that readers act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,4 +68,15 @@ impl Footer {
         let file_path = FilePath::new(value(FILE_PATH)?);
         Some(Self { order: ContentOrder { version, generation }, file_path })
     }
+}
+
+/// The metadata of a list of vanished keys.
+pub(super) fn of_vanished(fence: Fence) -> Vec<KeyValue> {
+    vec![KeyValue::new(FENCE.to_owned(), fence.to_string())]
+}
+
+/// The fence of a list of vanished keys.
+pub(super) fn fence_of(metadata: &FileMetaData) -> Option<Fence> {
+    let entry = metadata.key_value_metadata()?.iter().find(|entry| entry.key == FENCE)?;
+    entry.value.as_deref()?.parse().ok().map(Fence)
 }

@@ -10,6 +10,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use neartime_model::Fence;
 use object_store::{ObjectMeta, ObjectStore};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::arrow::async_reader::AsyncFileReader;
@@ -17,7 +18,7 @@ use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
 
 use super::adapt::batch_as;
-use super::footer::Footer;
+use super::footer::{Footer, fence_of};
 use super::keys::KeyStream;
 use super::reader::{FileChanged, PinnedReader, ReadWatch};
 use crate::StoreError;
@@ -53,6 +54,11 @@ impl PublishedFile {
     /// What its footer says; `None` if the file is none of ours.
     pub fn footer(&self) -> Option<&Footer> {
         self.footer.as_ref()
+    }
+
+    /// Of a list of vanished keys: the claim that they are to be deleted at, at the least.
+    pub(crate) fn fence(&self) -> Option<Fence> {
+        fence_of(self.metadata.metadata().file_metadata())
     }
 
     /// Its rows as the table has them today: columns that the file lacks are null.

@@ -65,6 +65,10 @@ impl PinnedReader {
     }
 
     async fn fetch(&self, range: Range<u64>) -> Result<Bytes> {
+        // What a garbled footer asks for is no matter of the store's.
+        if range.start >= range.end || range.end > self.meta.size {
+            return Err(ParquetError::EOF(format!("{range:?} of {} bytes is asked for", self.meta.size)));
+        }
         if let Some(bytes) = self.from_tail(&range) {
             return Ok(bytes);
         }

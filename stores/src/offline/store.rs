@@ -9,19 +9,22 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use neartime_engine::{FeatureTable, OnlineLayout};
-use neartime_model::{ContentOrder, FilePath};
+use neartime_model::{ContentOrder, Fence, FilePath};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::directory::DirectoryPublisher;
 use super::encode::{Encoded, Layout, encode, io_error};
-use super::footer::Footer;
+use super::footer::{self, Footer};
 use super::keys::{self, KeyStream};
 use super::listing::{ListedFile, list_files};
-use super::published::PublishedFile;
+use super::published::{PublishedFile, is_changed};
 use super::{PartitionFile, Published, Publisher, Put, Staged};
 use crate::StoreError;
+
+/// How often a file is opened again because it was replaced between finding and reading it.
+const OPEN_ATTEMPTS: usize = 10;
 
 /// The features store of one place: reads go through `object_store`, replacing files through a [`Publisher`].
 #[derive(Clone, Debug)]
@@ -61,7 +64,8 @@ impl FeaturesStore {
 
     /// Writes `rows` (columns as in the table's output, rising by row key) and puts them at the file's name, unless a
     /// file of a higher order is there. For tables that are not [`OnlineLayout::Latest`], the row keys that the file
-    /// in place has and the new one has not are first listed durably, for [`crate::publish_online`] to delete.
+    /// in place has and the new one has not are first listed durably, for [`crate::publish_online`] to delete at
+    /// `fence` or a later one.
     ///
     /// # Errors
     /// Rows if the stream breaks off; Unavailable if the place is away or full; Failed if the rows do not fit.
@@ -69,6 +73,7 @@ impl FeaturesStore {
         &self,
         file: &PartitionFile,
         order: ContentOrder,
+        fence: Fence,
         rows: SendableRecordBatchStream,
     ) -> Result<Published, StoreError> {
         if let Some(found) = self.order_in_place(file).await?.filter(|found| *found > order) {
@@ -84,7 +89,7 @@ impl FeaturesStore {
         let (store, file) = (self.clone(), file.clone());
         // On a task of its own: a caller that is cancelled between comparing and replacing would give up the lock
         // while the rename is still to come.
-        let committed = tokio::spawn(async move { store.commit(&file, order, staged, encoded).await }).await;
+        let committed = tokio::spawn(async move { store.commit(&file, order, fence, staged, encoded).await }).await;
         committed.map_err(|error| StoreError::failed("publishing", error))?
     }
 
@@ -92,6 +97,7 @@ impl FeaturesStore {
         &self,
         file: &PartitionFile,
         order: ContentOrder,
+        fence: Fence,
         mut staged: Box<dyn Staged>,
         encoded: Encoded,
     ) -> Result<Published, StoreError> {
@@ -107,7 +113,7 @@ impl FeaturesStore {
                 return Ok(Published::Superseded { found });
             }
             if let (Some(in_place), OnlineLayout::PerChunk) = (&in_place, file.table.online) {
-                self.list_vanished(file, in_place, &*staged).await?;
+                self.list_vanished(file, fence, in_place, &*staged).await?;
             }
             match self.publisher.put(staged, &key, found.as_ref()).await? {
                 Put::Done => return Ok(Published::Written { rows: encoded.rows, size_bytes: encoded.size_bytes }),
@@ -123,6 +129,7 @@ impl FeaturesStore {
     async fn list_vanished(
         &self,
         file: &PartitionFile,
+        fence: Fence,
         in_place: &PublishedFile,
         staged: &dyn Staged,
     ) -> Result<(), StoreError> {
@@ -135,12 +142,14 @@ impl FeaturesStore {
 
         let list = file.vanished_key()?;
         let listed = self.head(&list).await?;
-        let before = match &listed {
-            Some(meta) => self.open_version(meta).await?.keys(&schema)?,
-            None => keys::none(),
+        let listed_file = match &listed {
+            Some(meta) => self.open_readable(meta).await?,
+            None => None,
         };
+        let before = listed_file.as_ref().map_or_else(|| Ok(keys::none()), |file| file.keys(&schema))?;
+        let fence = listed_file.and_then(|file| file.fence()).map_or(fence, |listed| listed.max(fence));
         let all = keys::union(Arc::clone(&schema), before, vanished);
-        let layout = Layout { key_columns: schema.fields().len(), schema, metadata: Vec::new() };
+        let layout = Layout { key_columns: schema.fields().len(), schema, metadata: footer::of_vanished(fence) };
         let staged = self.publisher.stage(&list).await?;
         encode(staged.path(), layout.clone(), as_rows(layout.schema, all)).await?;
         match self.publisher.put(staged, &list, listed.as_ref()).await? {
@@ -184,17 +193,23 @@ impl FeaturesStore {
     /// # Errors
     /// Unavailable if the place is away.
     pub async fn open(&self, file: &PartitionFile) -> Result<Option<PublishedFile>, StoreError> {
-        match self.head(&file.key()?).await? {
-            Some(meta) => self.open_readable(&meta).await,
-            None => Ok(None),
-        }
+        self.open_at(&file.key()?).await
     }
 
     /// The row keys that are to be deleted online; `None` if there are none. The list is one version of one file too.
     pub(crate) async fn vanished(&self, file: &PartitionFile) -> Result<Option<PublishedFile>, StoreError> {
-        match self.head(&file.vanished_key()?).await? {
-            Some(meta) => Ok(Some(self.open_version(&meta).await?)),
-            None => Ok(None),
+        self.open_at(&file.vanished_key()?).await
+    }
+
+    async fn open_at(&self, key: &Path) -> Result<Option<PublishedFile>, StoreError> {
+        let mut attempt = 1;
+        loop {
+            let Some(meta) = self.head(key).await? else { return Ok(None) };
+            match self.open_readable(&meta).await {
+                // Replaced between the two requests: take what is there now.
+                Err(error) if is_changed(&error) && attempt < OPEN_ATTEMPTS => attempt += 1,
+                done => return done,
+            }
         }
     }
 

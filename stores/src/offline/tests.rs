@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use datafusion::error::DataFusionError;
 use futures::TryStreamExt;
 use neartime_engine::OnlineLayout;
-use neartime_model::{Classify, ErrorKind};
+use neartime_model::{Classify, ErrorKind, Fence};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::testing::{TestRow, batch, file, order, rows, rows_of, stream, table, users};
@@ -22,7 +22,7 @@ async fn publish(
     generation: i64,
     of: &[TestRow],
 ) -> Published {
-    store.publish(file, order(version, generation), rows(&file.table, of, 100)).await.unwrap()
+    store.publish(file, order(version, generation), Fence(1), rows(&file.table, of, 100)).await.unwrap()
 }
 
 async fn read(store: &FeaturesStore, file: &PartitionFile) -> Vec<TestRow> {
@@ -72,7 +72,7 @@ async fn bytes_do_not_depend_on_batches() {
         let folder = tempfile::tempdir().unwrap();
         let store = FeaturesStore::directory(folder.path()).unwrap();
         let file = file(&table, AT);
-        store.publish(&file, order(1, 1), rows(&table, &all, cut)).await.unwrap();
+        store.publish(&file, order(1, 1), Fence(1), rows(&table, &all, cut)).await.unwrap();
         contents.push(std::fs::read(path_of(folder.path(), &file)).unwrap());
     }
     assert!(contents.windows(2).all(|pair| pair[0] == pair[1]));
@@ -128,7 +128,7 @@ async fn rows_that_break_off_publish_nothing() {
     publish(&store, &file, 1, 1, &users([1])).await;
     let broken =
         vec![Ok(batch(&file.table, &users([2]))), Err(DataFusionError::Execution("the feature failed".to_owned()))];
-    let error = store.publish(&file, order(1, 2), stream(&file.table, broken)).await.unwrap_err();
+    let error = store.publish(&file, order(1, 2), Fence(1), stream(&file.table, broken)).await.unwrap_err();
     assert!(matches!(error, StoreError::Rows(_)), "{error:?}");
     assert_eq!(read(&store, &file).await, users([1]));
     assert_eq!(leftovers(folder.path()), Vec::<PathBuf>::new());
@@ -142,7 +142,7 @@ async fn unsorted_and_repeated_keys_are_refused() {
     let row = |id: &str| (Some(id.to_owned()), None, 1);
     for bad in [vec![row("b"), row("a")], vec![row("a"), row("a")], vec![row("a"), (None, None, 1)]] {
         for cut in [1, 10] {
-            let error = store.publish(&file, order(1, 1), rows(&file.table, &bad, cut)).await.unwrap_err();
+            let error = store.publish(&file, order(1, 1), Fence(1), rows(&file.table, &bad, cut)).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Failed, "{error}");
         }
     }
@@ -168,7 +168,7 @@ async fn corrupt_parquet_in_place_is_made_again() {
     }
     for bytes in broken {
         std::fs::write(&path, bytes).unwrap();
-        let outcome = store.publish(&file, order(1, 9), rows(&file.table, &users([1]), 10)).await.unwrap();
+        let outcome = store.publish(&file, order(1, 9), Fence(1), rows(&file.table, &users([1]), 10)).await.unwrap();
         // A footer that is still readable may have another order in it by chance.
         if matches!(outcome, Published::Written { .. }) {
             assert_eq!(read(&store, &file).await, users([1]));
@@ -201,7 +201,7 @@ async fn a_place_that_is_away_costs_no_attempt() {
     let store = FeaturesStore::directory(&root).unwrap();
     let file = file(&table("user_num_posts", OnlineLayout::PerChunk), AT);
     std::fs::write(&root, b"a file where the folder should be").unwrap();
-    let publish_once = || store.publish(&file, order(1, 1), rows(&file.table, &users([1]), 10));
+    let publish_once = || store.publish(&file, order(1, 1), Fence(1), rows(&file.table, &users([1]), 10));
     assert_eq!(publish_once().await.unwrap_err().kind(), ErrorKind::Unavailable);
     std::fs::remove_file(&root).unwrap();
     publish_once().await.unwrap();
@@ -236,7 +236,7 @@ async fn concurrent_readers_see_whole_files_and_the_highest_order_stays() {
         tokio::spawn(async move {
             for generation in (writer..60).step_by(4) {
                 let mine = users(generation..generation + 1_000);
-                store.publish(&file, order(1, generation), rows(&file.table, &mine, 300)).await.unwrap();
+                store.publish(&file, order(1, generation), Fence(1), rows(&file.table, &mine, 300)).await.unwrap();
             }
         })
     });

@@ -5,21 +5,20 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::catalog::streaming::StreamingTable;
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{BinaryExpr, Operator};
 use datafusion::physical_plan::EmptyRecordBatchStream;
 use datafusion::physical_plan::streaming::PartitionStream;
-use datafusion::prelude::{DataFrame, Expr, SessionConfig, SessionContext, cast, col, ident};
-use neartime_engine::{Engine, FeatureTable, Ratio, ratio};
+use datafusion::prelude::{SessionConfig, SessionContext, ident};
+use neartime_engine::{Engine, FeatureTable, Ratios};
 use neartime_model::Instant;
 
 use super::OnlineStore;
 use crate::StoreError;
+use crate::offline::batch_as;
 
 /// Reads the rows of `entity` and merges them with the table's engine: one row for each combination of the other keys
 /// (and of the item), sorted by them, with the table's ratios behind its values. `chunks` bounds `data_chunk`,
@@ -45,28 +44,13 @@ async fn fold(table: &FeatureTable, engine: &dyn Engine, rows: SendableRecordBat
     let rows = StreamingTable::try_new(Arc::clone(&source.schema), vec![source])?;
     let merged = engine.merge(context.read_table(Arc::new(rows))?)?;
     let by_key = table.output.row_key().map(|key| ident(key.name.as_str()).sort(true, true)).collect();
-    let mut columns: Vec<Expr> = table.output.columns().iter().map(|column| ident(column.name.as_str())).collect();
-    for ratio in &table.ratios {
-        columns.push(ratio_of(&merged, ratio)?);
-    }
-    let answer = merged.sort(by_key)?.select(columns)?;
-    let schema: SchemaRef = Arc::clone(answer.schema().inner());
-    Ok(concat_batches(&schema, &answer.collect().await?)?)
-}
-
-/// A ratio over merged values, all in DOUBLE: a division of integers would round, and one by zero fail.
-fn ratio_of(merged: &DataFrame, wanted: &Ratio) -> Result<Expr> {
-    let expression = merged.parse_sql_expr(&wanted.expression)?;
-    let doubled = expression.transform_up(|part| {
-        Ok(match part {
-            Expr::Column(column) => Transformed::yes(cast(col(column), DataType::Float64)),
-            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Divide, right }) => {
-                Transformed::yes(ratio(*left, *right))
-            }
-            other => Transformed::no(other),
-        })
-    })?;
-    Ok(cast(doubled.data, DataType::Float64).alias(wanted.name.as_str()))
+    let sorted = merged.sort(by_key)?;
+    let schema: SchemaRef = Arc::clone(sorted.schema().inner());
+    let sorted = concat_batches(&schema, &sorted.collect().await?)?;
+    let ratios =
+        Ratios::new(&table.output, &table.ratios).map_err(|error| DataFusionError::External(Box::new(error)))?;
+    ratios
+        .append(&batch_as(&sorted, &table.output.arrow()).map_err(|error| DataFusionError::External(Box::new(error)))?)
 }
 
 /// The online store's own error, if that is what broke the plan.

@@ -61,6 +61,10 @@ async fn publish_version(
         return Ok(done);
     }
     let Some(list) = offline.vanished(file).await? else { return Ok(done) };
+    // A later claim listed them: at this fence the deletes would lose against rows written since, and the list with them.
+    if list.fence().is_some_and(|listed| listed > fence) {
+        return Ok(done);
+    }
     // The list may name keys that the file has again.
     let schema = key_schema(&file.table);
     let mut gone = keys::difference(schema.clone(), list.keys(&schema)?, published.keys(&schema)?);
