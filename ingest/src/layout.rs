@@ -16,6 +16,7 @@ use std::fmt;
 
 use neartime_model::{Instant, Span};
 
+pub(crate) use bounds::{FolderMatch, TimeRange};
 pub use format::FormatError;
 pub use parse::LayoutError;
 

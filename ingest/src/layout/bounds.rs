@@ -9,17 +9,20 @@ use super::matching::Search;
 use super::parse::{Directive, Token};
 use super::time::{PartialTime, TimePart};
 
-/// How a folder may stand to a layout.
+/// How a folder may stand to a layout and a wanted range of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FolderMatch {
     /// No file in or below it can match.
     Never,
     /// Files below it may match, but only of times that were not asked for.
     OutOfRange,
-    /// Files below it may match; all their times lie at or after the cutoff.
-    Within,
-    /// Files below it may match; their times may lie on either side of the cutoff.
-    Straddles,
+    /// Files below it may match and be wanted.
+    Wanted {
+        /// All that match are wanted.
+        whole: bool,
+        /// Where the wanted range begins, if in the midst of the folder's time.
+        cutoff: Option<Instant>,
+    },
 }
 
 /// The half-open range of time that a walk asks for.
@@ -44,7 +47,7 @@ impl Layout {
     }
 
     /// How `folder`, the first `depth` names of a key, stands to the layout; `range_of` tells the wanted range of a
-    /// path part (of `None` as long as the path is not fully known).
+    /// path part (of `None` as long as the path is not fully known: then it must hold the ranges of all).
     pub(crate) fn match_folder(
         &self,
         folder: &str,
@@ -52,26 +55,27 @@ impl Layout {
         range_of: &dyn Fn(Option<&str>) -> TimeRange,
     ) -> FolderMatch {
         let tokens = self.first_names(depth);
-        let path_known = tokens.len() >= self.path_tokens;
-        let mut best = FolderMatch::Never;
-        // Where a folder can be read in several ways, the way that asks for most is taken.
+        let rest_of_path = self.tokens[..self.path_tokens].get(tokens.len()..).unwrap_or_default();
+        let path_known = !rest_of_path.iter().any(|token| matches!(token, Token::Capture(_)));
+        let mut all = FolderMatch::Never;
         Search::new(folder, self.captures.len()).run(tokens, &mut |read| {
             let Some((from, until)) = read.time.range() else { return false };
             let path = path_known.then(|| self.path_part(&read.captures));
             let wanted = range_of(path.as_deref());
-            let way = match () {
-                () if until <= wanted.from || wanted.until <= from => FolderMatch::OutOfRange,
-                () if wanted.from <= from => FolderMatch::Within,
-                () => FolderMatch::Straddles,
-            };
-            best = best.max_by_work(way);
-            best == FolderMatch::Within
+            all = all.or(if until <= wanted.from || wanted.until <= from {
+                FolderMatch::OutOfRange
+            } else {
+                let whole = path_known && wanted.from <= from && until <= wanted.until;
+                FolderMatch::Wanted { whole, cutoff: (from < wanted.from).then_some(wanted.from) }
+            });
+            // Some other way to read the names may ask for more.
+            false
         });
-        best
+        all
     }
 
-    /// A text that sorts before every file name that tells a time at or after `cutoff`, within a folder that
-    /// straddles `cutoff`; `None` where the names do not sort by time.
+    /// A text that sorts before every file name that tells a time at or after `cutoff`, within a folder whose
+    /// time holds `cutoff`; `None` where the names do not sort by time.
     ///
     /// What makes it exact is that such a folder has the cutoff's own values in the parts that it tells.
     pub(crate) fn names_from(&self, cutoff: Instant) -> Option<String> {
@@ -102,14 +106,23 @@ impl Layout {
     }
 
     fn first_names(&self, names: usize) -> &[Token] {
-        let slashes = self.tokens.iter().enumerate().filter(|(_, token)| **token == Token::Slash);
-        let end = slashes.map(|(index, _)| index).nth(names - 1).unwrap_or(self.tokens.len());
+        let Some(slashes) = names.checked_sub(1) else { return &[] };
+        let ends = self.tokens.iter().enumerate().filter(|(_, token)| **token == Token::Slash);
+        let end = ends.map(|(index, _)| index).nth(slashes).unwrap_or(self.tokens.len());
         &self.tokens[..end]
     }
 }
 
 impl FolderMatch {
-    fn max_by_work(self, other: Self) -> Self {
-        if other as u8 > self as u8 { other } else { self }
+    /// What is to be done where a name can be read in two ways.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Wanted { whole, cutoff }, Self::Wanted { whole: other_whole, cutoff: other_cutoff }) => {
+                Self::Wanted { whole: whole && other_whole, cutoff: cutoff.filter(|_| cutoff == other_cutoff) }
+            }
+            (wanted @ Self::Wanted { .. }, _) | (_, wanted @ Self::Wanted { .. }) => wanted,
+            (Self::OutOfRange, _) | (_, Self::OutOfRange) => Self::OutOfRange,
+            (Self::Never, Self::Never) => Self::Never,
+        }
     }
 }

@@ -4,7 +4,6 @@ use neartime_model::{ChunkWidth, Instant, Span};
 use proptest::prelude::*;
 use regex::Regex;
 
-use super::bounds::{FolderMatch, TimeRange};
 use super::*;
 
 const SEED: &str = "{brand}/{platform}/%Y/%m/%d/%Y%m-%d-%H%M%S.gz";
@@ -164,21 +163,24 @@ fn folders_outside_of_the_range_are_pruned() {
     let layout = layout(SEED);
     let from = at("2018-08-01T00:00:00Z");
     let range = |_: Option<&str>| TimeRange { from, ..TimeRange::ALL };
+    let within = FolderMatch::Wanted { whole: true, cutoff: None };
+    let straddles = FolderMatch::Wanted { whole: false, cutoff: Some(from) };
     for (folder, expected) in [
-        ("olx", FolderMatch::Straddles),
-        ("olx/android", FolderMatch::Straddles),
+        ("", straddles),
+        ("olx", straddles),
+        ("olx/android", straddles),
         ("olx/android/2017", FolderMatch::OutOfRange),
-        ("olx/android/2018", FolderMatch::Straddles),
-        ("olx/android/2019", FolderMatch::Within),
+        ("olx/android/2018", straddles),
+        ("olx/android/2019", within),
         ("olx/android/x", FolderMatch::Never),
         ("olx/android/2018/07", FolderMatch::OutOfRange),
-        ("olx/android/2018/08", FolderMatch::Within),
+        ("olx/android/2018/08", within),
         ("olx/android/2018/13", FolderMatch::Never),
         ("olx/android/2018/07/31", FolderMatch::OutOfRange),
-        ("olx/android/2018/08/01", FolderMatch::Within),
+        ("olx/android/2018/08/01", within),
         ("olx/android/2018/09/31", FolderMatch::Never),
     ] {
-        let depth = folder.split('/').count();
+        let depth = folder.split('/').filter(|name| !name.is_empty()).count();
         assert_eq!(layout.match_folder(folder, depth, &range), expected, "{folder}");
     }
 }
@@ -192,7 +194,10 @@ fn the_range_may_hang_on_the_path() {
         TimeRange { from: from.unwrap_or(TimeRange::ALL.from), ..TimeRange::ALL }
     };
     assert_eq!(layout.match_folder("olx/android/2018/08/01", 5, &range), FolderMatch::OutOfRange);
-    assert_eq!(layout.match_folder("olx/ios/2018/08/01", 5, &range), FolderMatch::Within);
+    let within = FolderMatch::Wanted { whole: true, cutoff: None };
+    assert_eq!(layout.match_folder("olx/ios/2018/08/01", 5, &range), within);
+    let unsure = FolderMatch::Wanted { whole: false, cutoff: None };
+    assert_eq!(layout.match_folder("olx", 1, &range), unsure);
 }
 
 #[test]
@@ -353,14 +358,22 @@ proptest! {
         let wanted = layout.match_key(&key).unwrap().at >= from;
         let range = |_: Option<&str>| TimeRange { from, ..TimeRange::ALL };
         let slashes: Vec<usize> = key.match_indices('/').map(|(at, _)| at).collect();
-        let mut last = FolderMatch::Straddles;
+        let mut cutoff = Some(from);
         for (depth, &slash) in slashes.iter().enumerate() {
-            last = layout.match_folder(&key[..slash], depth + 1, &range);
-            prop_assert!(last != FolderMatch::Never);
-            prop_assert!(!wanted || last != FolderMatch::OutOfRange, "{} of {key} from {from}", &key[..slash]);
-            prop_assert!(wanted || last != FolderMatch::Within, "{} of {key} from {from}", &key[..slash]);
+            let folder = &key[..slash];
+            match layout.match_folder(folder, depth + 1, &range) {
+                FolderMatch::Never => prop_assert!(false, "{folder} of {key} never matches"),
+                FolderMatch::OutOfRange => {
+                    prop_assert!(!wanted, "{folder} of {key} from {from}");
+                    return Ok(());
+                }
+                FolderMatch::Wanted { whole, cutoff: begins } => {
+                    prop_assert!(wanted || !whole, "{folder} of {key} from {from}");
+                    cutoff = begins;
+                }
+            }
         }
-        if wanted && last == FolderMatch::Straddles && let Some(floor) = layout.names_from(from) {
+        if wanted && let Some(floor) = cutoff.and_then(|cutoff| layout.names_from(cutoff)) {
             let name = key.rsplit('/').next().unwrap();
             prop_assert!(name > floor.as_str(), "{name} is before {floor}");
         }
