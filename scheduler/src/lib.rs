@@ -1,1 +1,31 @@
-//! To be written.
+//! The loop of neartime: discover → register → claim → read → compute → publish offline → publish online → complete.
+//!
+//! The scheduler names no feature, no database and no store: it is handed [`Edges`] by `main` and by the tests, and
+//! decides what happens next. [`Scheduler::run`] is the daemon, [`Scheduler::run_once`] processes what is due now.
+//!
+//! **Invariants:** every write about a task shows the fence of its claim; work on a claim whose lease may have run out
+//! stops by itself; a service that is away is no verdict on anybody's input.
+
+mod backoff;
+mod bench;
+mod compute;
+mod cron;
+mod daemon;
+mod discovery;
+mod edges;
+mod fanout;
+mod heartbeat;
+mod observer;
+mod once;
+mod rebuild;
+mod task;
+mod worker;
+
+pub use backoff::Backoff;
+pub use cron::{CronJob, Job};
+pub use daemon::Scheduler;
+pub use discovery::Discovered;
+pub use edges::{Edges, Settings, SourceWork};
+pub use observer::{Event, Observer, TaskLabel, Unobserved};
+pub use once::{OnceError, Summary};
+pub use rebuild::RebuildError;

@@ -1,1 +1,11 @@
-//! To be written.
+//! What the end-to-end tests share: raw reservoirs to write, the real binary to run, and the seed data to compare with.
+//!
+//! The binary is `neartime-plus`: the command line of `neartime`, unchanged, with the features of [`wiki`] and
+//! [`faulty`] added to its list, as a feature's author would add them.
+
+pub mod configs;
+pub mod faulty;
+pub mod reservoir;
+pub mod shared;
+pub mod site;
+pub mod wiki;

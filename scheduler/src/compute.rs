@@ -1,0 +1,238 @@
+//! From one read of a chunk to the published rows of every feature.
+
+use std::sync::Arc;
+
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use neartime_engine::{CompiledFeature, Counts};
+use neartime_ingest::{ReadError, ReadReport, ReadRequest, Source, Wanted};
+use neartime_model::{Classify, ContentOrder, ErrorKind, Fence, partition_file_stem};
+use neartime_stores::{PartitionFile, Published, StoreError};
+use neartime_tasks_db::{Claim, ReasonCount, RunEnd, RunOutcome};
+use tokio::task::JoinSet;
+
+use crate::edges::Edges;
+use crate::fanout::Fanout;
+use crate::task::{Attempt, Work, label, read_file};
+use crate::worker::chain;
+use crate::{Event, TaskLabel};
+
+/// One reading of a claim's files for some of its features.
+pub(crate) struct Computation<'a> {
+    pub(crate) work: &'a Work,
+    pub(crate) attempt: &'a Attempt,
+    pub(crate) features: &'a [Arc<CompiledFeature>],
+}
+
+/// What a reading that ended well came to.
+pub(crate) struct Computed {
+    pub(crate) outcomes: Vec<RunOutcome>,
+    pub(crate) report: ReadReport,
+}
+
+impl Computation<'_> {
+    /// Reads once, feeds every feature, and publishes what comes out.
+    pub(crate) async fn run(self) -> Result<Computed, ReadError> {
+        let source = &self.work.source.source;
+        let request = self.request();
+        let (mut fanout, streams) = Fanout::new(&request.wanted.schema(source)?, self.features.len());
+        let mut reading = neartime_ingest::read(source, request, &self.work.context);
+        // Dropping the set, as when the claim is lost, aborts the runs.
+        let mut runs = JoinSet::new();
+        for (place, (feature, events)) in self.features.iter().zip(streams).enumerate() {
+            let run = self.run_of(feature);
+            runs.spawn(async move { (place, run.publish(events).await) });
+        }
+        while let Some(batch) = reading.batches.recv().await {
+            fanout.send(batch).await;
+        }
+        match reading.report().await {
+            Ok(report) => {
+                fanout.finish().await;
+                Ok(Computed { outcomes: self.outcomes(runs).await, report })
+            }
+            Err(error) => {
+                drop(fanout);
+                // Nothing is published from a broken stream; wait, so that no two computations overlap.
+                while runs.join_next().await.is_some() {}
+                Err(error)
+            }
+        }
+    }
+
+    fn request(&self) -> ReadRequest {
+        let claim = &self.attempt.claim;
+        let sound = |file: &&neartime_tasks_db::InputFile| !self.attempt.broken.contains_key(&file.key);
+        let files = claim.files.iter().filter(sound).map(read_file).collect();
+        ReadRequest::new(claim.chunk, files, wanted(self.features)).threads(self.work.read_threads)
+    }
+
+    fn run_of(&self, feature: &Arc<CompiledFeature>) -> Run {
+        let claim = &self.attempt.claim;
+        Run {
+            edges: Arc::clone(&self.work.edges),
+            context: Arc::clone(&self.work.context),
+            order: ContentOrder { version: feature.table().version, generation: claim.generation },
+            fence: claim.lease.fence,
+            file: partition_file(&self.work.source.source, feature, claim, &self.attempt.captures),
+            feature: Arc::clone(feature),
+            task: label(claim),
+        }
+    }
+
+    /// The outcomes in the order of the features; a run that panicked failed.
+    async fn outcomes(&self, mut runs: JoinSet<(usize, Result<Ran, RunError>)>) -> Vec<RunOutcome> {
+        let mut results: Vec<Option<Result<Ran, RunError>>> = self.features.iter().map(|_| None).collect();
+        let mut panics = Vec::new();
+        while let Some(joined) = runs.join_next().await {
+            match joined {
+                Ok((place, result)) => results[place] = Some(result),
+                Err(error) => panics.push(panic_text(error)),
+            }
+        }
+        let mut panics = panics.into_iter();
+        let ended = self.features.iter().zip(results);
+        ended
+            .map(|(feature, result)| {
+                let result = result.unwrap_or_else(|| Err(RunError::Panicked(panics.next().unwrap_or_default())));
+                self.outcome(feature, result)
+            })
+            .collect()
+    }
+
+    fn outcome(&self, feature: &CompiledFeature, result: Result<Ran, RunError>) -> RunOutcome {
+        let table = feature.table();
+        let attempts = self.attempts_of(feature);
+        let retry_after = self.work.backoff.after(attempts + 1, &mut fastrand::Rng::new());
+        let (end, dropped) = match result {
+            Ok(Ran { end, dropped }) => (end, dropped),
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                (RunEnd::Delayed { note: chain(&error), retry_after: self.work.service_delay }, Vec::new())
+            }
+            Err(error) => {
+                let text = chain(&error);
+                let parked = attempts + 1 >= neartime_tasks_db::MAX_RUN_ATTEMPTS;
+                let task = label(&self.attempt.claim);
+                tracing::warn!(%task, feature = %table.name, error = %text, "a feature failed on a chunk");
+                let event = Event::RunFailed { task, feature: table.name.clone(), error: text.clone(), parked };
+                self.work.edges.observer.observe(&event);
+                (RunEnd::Failed { error: text, retry_after }, Vec::new())
+            }
+        };
+        RunOutcome { feature: table.name.clone(), version: table.version, end, dropped }
+    }
+
+    fn attempts_of(&self, feature: &CompiledFeature) -> u32 {
+        let run = self.attempt.claim.runs.iter().find(|run| run.feature == feature.table().name);
+        run.map_or(0, |run| run.attempts)
+    }
+}
+
+/// The one fixed name under which `feature` publishes what it makes of a claim.
+pub(crate) fn partition_file(
+    source: &Source,
+    feature: &CompiledFeature,
+    claim: &Claim,
+    captures: &[String],
+) -> PartitionFile {
+    PartitionFile {
+        stem: partition_file_stem(&source.name, captures.iter().map(String::as_str)),
+        table: Arc::clone(feature.table()),
+        chunk: claim.chunk,
+        file_path: claim.file_path.clone(),
+    }
+}
+
+/// The bounds within which all of a process's computations hold rows in memory; beyond them they spill to disk.
+pub(crate) fn context(memory_bytes: usize) -> datafusion::error::Result<Arc<TaskContext>> {
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(memory_bytes))).build_arc()?;
+    // One partition a feature: features run side by side, and their rows need no order.
+    let config = SessionConfig::new().with_target_partitions(1);
+    Ok(SessionContext::new_with_config_rt(config, runtime).task_ctx())
+}
+
+/// What all of `features` want of the one read.
+fn wanted(features: &[Arc<CompiledFeature>]) -> Wanted {
+    let mut columns: Vec<String> = features.iter().flat_map(|feature| feature.wanted().columns.clone()).collect();
+    columns.sort();
+    columns.dedup();
+    // One feature that wants every row is enough to keep them all.
+    let rows = features.iter().map(|feature| feature.wanted().rows.clone()).collect::<Option<Vec<_>>>();
+    Wanted { columns, rows }
+}
+
+/// One feature over one chunk.
+struct Run {
+    edges: Arc<Edges>,
+    context: Arc<TaskContext>,
+    feature: Arc<CompiledFeature>,
+    file: PartitionFile,
+    order: ContentOrder,
+    fence: Fence,
+    task: TaskLabel,
+}
+
+/// How a run ended that was not stopped by an error.
+struct Ran {
+    end: RunEnd,
+    dropped: Vec<ReasonCount>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error("the feature could not be computed")]
+    Compute(#[source] datafusion::error::DataFusionError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the feature panicked: {0}")]
+    Panicked(String),
+}
+
+impl Classify for RunError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Compute(_) | Self::Panicked(_) => ErrorKind::Failed,
+        }
+    }
+}
+
+impl Run {
+    /// Computes the rows, publishes them offline, then online.
+    async fn publish(self, events: SendableRecordBatchStream) -> Result<Ran, RunError> {
+        let computed = self.feature.compute(self.context, events).await.map_err(RunError::Compute)?;
+        let end = match self.edges.offline.publish(&self.file, self.order, self.fence, computed.rows).await? {
+            Published::Superseded { found } => RunEnd::Superseded { found },
+            Published::Written { rows, size_bytes } => {
+                if let Some(online) = &self.edges.online {
+                    neartime_stores::publish_online(&self.edges.offline, online.as_ref(), &self.file, self.fence)
+                        .await?;
+                }
+                let feature = self.file.table.name.clone();
+                self.edges.observer.observe(&Event::Published { task: self.task, feature, rows });
+                RunEnd::Done { rows, bytes: size_bytes }
+            }
+        };
+        Ok(Ran { end, dropped: dropped(&computed.counts) })
+    }
+}
+
+/// Rows that gave no output and values that became null, by reason.
+fn dropped(counts: &Counts) -> Vec<ReasonCount> {
+    let count = |(reason, count): (&str, u64)| ReasonCount { reason: reason.to_owned(), count };
+    counts.dropped().into_iter().chain(counts.nulls()).map(count).collect()
+}
+
+pub(crate) fn panic_text(error: tokio::task::JoinError) -> String {
+    match error.try_into_panic() {
+        Ok(panic) => match panic.downcast::<String>() {
+            Ok(text) => *text,
+            Err(panic) => {
+                panic.downcast_ref::<&str>().map_or_else(|| "without a word".to_owned(), |text| (*text).to_owned())
+            }
+        },
+        Err(_) => "its task was aborted".to_owned(),
+    }
+}

@@ -1,0 +1,202 @@
+//! Heartbeats that feature code cannot starve: an operating system thread of their own, with its own runtime and its
+//! own database connection.
+//!
+//! A claim that is held here is told to stop when another claim took it over, and also when the database has not
+//! answered for so long that its lease may be about to run out: the worker then stops by itself, by the monotonic
+//! clock, counted from just before the last successful renewal was sent.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use neartime_model::Span;
+use neartime_tasks_db::{CronLease, Heart, HeartSource, Lease};
+use tokio::sync::watch;
+
+/// Beats in the time that one lease lasts; the last of them is the margin at which a worker stops by itself.
+const BEATS_A_LEASE: u32 = 4;
+
+/// Why work on a claim must stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// Another claim took it over.
+    TakenOver,
+    /// The database does not answer and the lease may run out.
+    Unreachable,
+}
+
+/// The thread that beats, until the last handle is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Heartbeats {
+    held: Arc<Mutex<HashMap<Held, Pulse>>>,
+    /// Dropped with the last handle, which ends the thread.
+    _alive: watch::Sender<()>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Held {
+    Task(Lease),
+    Cron(String, neartime_model::Fence),
+}
+
+#[derive(Debug)]
+struct Pulse {
+    renewed_at: Instant,
+    due_at: neartime_model::Instant,
+    lost: watch::Sender<Option<Lost>>,
+}
+
+/// A claim that is kept alive until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    key: Held,
+    held: Arc<Mutex<HashMap<Held, Pulse>>>,
+    lost: watch::Receiver<Option<Lost>>,
+}
+
+impl Heartbeats {
+    /// Starts the thread; each lease is `lease` long.
+    pub(crate) fn start(source: Box<dyn HeartSource>, lease: Span) -> std::io::Result<Self> {
+        let held = Arc::new(Mutex::new(HashMap::new()));
+        let (alive, ended) = watch::channel(());
+        let beating = Beating { held: Arc::clone(&held), source, lease };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new()
+            .name("heartbeat".to_owned())
+            .spawn(move || runtime.block_on(beating.until(ended)))?;
+        Ok(Self { held, _alive: alive })
+    }
+
+    /// Keeps a task's claim alive; `asked_at` is just before the claim was sent.
+    pub(crate) fn hold(&self, lease: Lease, asked_at: Instant) -> Hold {
+        self.insert(Held::Task(lease), asked_at, neartime_model::Instant::EPOCH)
+    }
+
+    /// Keeps a cron job's claim alive.
+    pub(crate) fn hold_cron(&self, lease: &CronLease, asked_at: Instant) -> Hold {
+        self.insert(Held::Cron(lease.name.clone(), lease.fence), asked_at, lease.due_at)
+    }
+
+    fn insert(&self, key: Held, renewed_at: Instant, due_at: neartime_model::Instant) -> Hold {
+        let (lost, told) = watch::channel(None);
+        lock(&self.held).insert(key.clone(), Pulse { renewed_at, due_at, lost });
+        Hold { key, held: Arc::clone(&self.held), lost: told }
+    }
+}
+
+impl Hold {
+    /// Waits until the claim is lost; for ever if it is not.
+    pub(crate) async fn lost(&mut self) -> Lost {
+        match self.lost.wait_for(Option::is_some).await.map(|lost| *lost) {
+            Ok(Some(lost)) => lost,
+            // The thread is gone, and with it whatever kept the lease alive.
+            _ => Lost::Unreachable,
+        }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        lock(&self.held).remove(&self.key);
+    }
+}
+
+struct Beating {
+    held: Arc<Mutex<HashMap<Held, Pulse>>>,
+    source: Box<dyn HeartSource>,
+    lease: Span,
+}
+
+impl Beating {
+    async fn until(self, mut ended: watch::Receiver<()>) {
+        let beat = self.lease.to_std() / BEATS_A_LEASE;
+        let mut heart = None;
+        loop {
+            tokio::select! {
+                _ = ended.changed() => return,
+                () = tokio::time::sleep(beat) => {}
+            }
+            // A call that hangs must not keep the next check from being made.
+            if tokio::time::timeout(beat, self.beat(&mut heart)).await.is_err() {
+                tracing::warn!("the task database does not answer heartbeats");
+                heart = None;
+            }
+            self.stop_those_at_risk(self.lease.to_std() - beat);
+        }
+    }
+
+    async fn beat(&self, heart: &mut Option<Box<dyn Heart>>) {
+        let (leases, crons) = self.due();
+        if leases.is_empty() && crons.is_empty() {
+            return;
+        }
+        if heart.is_none() {
+            match self.source.open().await {
+                Ok(opened) => *heart = Some(opened),
+                Err(error) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "heartbeats cannot reach the task database"
+                    );
+                    return;
+                }
+            }
+        }
+        let open = heart.as_mut().expect("opened above");
+        let sent_at = Instant::now();
+        match open.beat(&leases, self.lease).await {
+            Ok(lost) => self.renew(&leases, &lost, sent_at),
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a heartbeat failed"),
+        }
+        for cron in crons {
+            let key = Held::Cron(cron.name.clone(), cron.fence);
+            let sent_at = Instant::now();
+            match open.beat_cron(&cron, self.lease).await {
+                Ok(()) => self.note(&key, Ok(sent_at)),
+                Err(error) if error.is_lease_lost() => self.note(&key, Err(Lost::TakenOver)),
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a heartbeat failed"),
+            }
+        }
+    }
+
+    fn due(&self) -> (Vec<Lease>, Vec<CronLease>) {
+        let (mut leases, mut crons) = (Vec::new(), Vec::new());
+        for (key, pulse) in lock(&self.held).iter() {
+            match key {
+                Held::Task(lease) => leases.push(*lease),
+                Held::Cron(name, fence) => {
+                    crons.push(CronLease { name: name.clone(), fence: *fence, due_at: pulse.due_at });
+                }
+            }
+        }
+        (leases, crons)
+    }
+
+    fn renew(&self, leases: &[Lease], lost: &[Lease], sent_at: Instant) {
+        for lease in leases {
+            let beat = if lost.contains(lease) { Err(Lost::TakenOver) } else { Ok(sent_at) };
+            self.note(&Held::Task(*lease), beat);
+        }
+    }
+
+    fn note(&self, key: &Held, beat: Result<Instant, Lost>) {
+        if let Some(pulse) = lock(&self.held).get_mut(key) {
+            match beat {
+                Ok(sent_at) => pulse.renewed_at = sent_at,
+                Err(lost) => drop(pulse.lost.send_replace(Some(lost))),
+            }
+        }
+    }
+
+    fn stop_those_at_risk(&self, allowed: Duration) {
+        for pulse in lock(&self.held).values() {
+            if pulse.renewed_at.elapsed() >= allowed {
+                pulse.lost.send_if_modified(|lost| lost.is_none() && lost.replace(Lost::Unreachable).is_none());
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no code panics while it holds this lock")
+}

@@ -1,0 +1,163 @@
+//! `run --once`: everything that is due now, and then an end.
+
+use std::time::{Duration, Instant};
+
+use neartime_ingest::{Scope, Seen};
+use neartime_model::{Classify, ErrorKind};
+use neartime_tasks_db::{TaskState, TasksError};
+use tokio::sync::watch;
+
+use crate::Backoff;
+use crate::daemon::{Scheduler, Stop};
+use crate::discovery::{self, PassError};
+use crate::worker::{SERVICE_DELAY, Turn, chain};
+
+/// How long to wait before a service is tried again, or another process's claims are looked at again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What `run --once` leaves behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Files found and fitting their layouts.
+    pub matched: u64,
+    /// Files found that fit no layout, and are left alone.
+    pub unmatched: u64,
+    /// Tasks that are parked now.
+    pub parked_tasks: u64,
+    /// Runs that are parked now.
+    pub parked_runs: u64,
+}
+
+/// Why `run --once` ended before its work did.
+#[derive(Debug, thiserror::Error)]
+pub enum OnceError {
+    /// The task database refused or failed.
+    #[error(transparent)]
+    Tasks(#[from] TasksError),
+    /// A service stayed away for longer than the patience of the settings.
+    #[error("a service stayed away for {waited:?}, so the work is not finished; run it again once it is back: {note}")]
+    ServiceAway {
+        /// How long it was waited for.
+        waited: Duration,
+        /// What was away.
+        note: String,
+    },
+    /// A source's location cannot be listed, for a reason that waiting does not mend.
+    #[error("listing a source failed: {note}")]
+    Listing {
+        /// What went wrong.
+        note: String,
+        /// What the caller should do.
+        kind: ErrorKind,
+    },
+}
+
+impl Classify for OnceError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Tasks(error) => error.kind(),
+            Self::ServiceAway { .. } => ErrorKind::Unavailable,
+            Self::Listing { kind, .. } => *kind,
+        }
+    }
+}
+
+/// Since when something is away, and what.
+#[derive(Debug, Default)]
+struct Away(Option<(Instant, String)>);
+
+impl Away {
+    fn note(&mut self, note: String, patience: Duration) -> Result<(), OnceError> {
+        let (since, note) = self.0.get_or_insert_with(|| (Instant::now(), note));
+        let waited = since.elapsed();
+        if waited < patience { Ok(()) } else { Err(OnceError::ServiceAway { waited, note: note.clone() }) }
+    }
+}
+
+impl Scheduler {
+    /// Discovers everything, works until nothing is due, and tells what stands parked. Failing runs are tried again at
+    /// once; a service that is away is waited for up to [`Settings::patience`](crate::Settings::patience).
+    ///
+    /// # Errors
+    /// What the task database refuses, or a service that stays away.
+    pub async fn run_once(&self) -> Result<Summary, OnceError> {
+        self.edges.declare().await?;
+        if let Err(error) = self.edges.offline.sweep().await {
+            tracing::warn!(error = chain(&error), "old temporary files could not be removed");
+        }
+        let mut summary = self.discover_everything().await?;
+        self.arm_missing_runs().await?;
+        self.drain().await?;
+        for count in self.edges.tasks.counts().await? {
+            if count.state == TaskState::Parked {
+                summary.parked_tasks += count.tasks;
+            }
+        }
+        summary.parked_runs = self.edges.tasks.features().await?.iter().map(|feature| feature.parked).sum();
+        Ok(summary)
+    }
+
+    async fn discover_everything(&self) -> Result<Summary, OnceError> {
+        let mut summary = Summary::default();
+        for source in &self.edges.sources {
+            let mut away = Away::default();
+            let discovered = loop {
+                match discovery::pass(&self.edges, source, Scope::Everything, &mut Seen::default()).await {
+                    Ok(discovered) => break discovered,
+                    Err(PassError::Tasks(error)) => return Err(error.into()),
+                    Err(error) if error.kind() == ErrorKind::Unavailable => {
+                        away.note(chain(&error), self.settings.patience)?;
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    Err(error) => return Err(OnceError::Listing { note: chain(&error), kind: error.kind() }),
+                }
+            };
+            summary.matched += discovered.matched;
+            summary.unmatched += discovered.unmatched;
+        }
+        Ok(summary)
+    }
+
+    /// Works until nothing is due and nobody holds a claim: a claim of a process that was killed is taken over when
+    /// its lease ends.
+    async fn drain(&self) -> Result<(), OnceError> {
+        let (_stop, stopping) = watch::channel(Stop::Work);
+        let workers = (0..self.settings.workers).map(|_| self.drain_with_one(stopping.clone()));
+        futures::future::try_join_all(workers).await.map(drop)
+    }
+
+    async fn drain_with_one(&self, stopping: watch::Receiver<Stop>) -> Result<(), OnceError> {
+        let worker = self.worker(Backoff::None, stopping);
+        let mut away = Away::default();
+        loop {
+            match worker.turn().await {
+                Ok(Turn::Worked) => away = Away::default(),
+                Ok(Turn::ServiceAway(note)) => {
+                    away.note(note, self.settings.patience)?;
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Ok(Turn::Idle) => match self.is_drained(&away).await? {
+                    true => return Ok(()),
+                    false => tokio::time::sleep(PAUSE).await,
+                },
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    away.note(chain(&error), self.settings.patience)?;
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Whether nobody holds a claim, and nothing waits that a service's absence put off.
+    async fn is_drained(&self, away: &Away) -> Result<bool, TasksError> {
+        let ours = self.edges.source_names();
+        let counts = self.edges.tasks.counts().await?;
+        if counts.iter().any(|count| count.state == TaskState::Running && ours.contains(&count.source)) {
+            return Ok(false);
+        }
+        let soon = self.edges.tasks.now().await? + SERVICE_DELAY;
+        let next = self.edges.tasks.next_due_at(&ours).await?;
+        Ok(away.0.is_none() || next.is_none_or(|next| next > soon))
+    }
+}

@@ -1,0 +1,223 @@
+//! One claimed task, from its files to a verdict: read → compute → publish, again where its input turns out otherwise.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::execution::TaskContext;
+use neartime_engine::CompiledFeature;
+use neartime_ingest::{ReadError, ReadReport, Source};
+use neartime_model::{Classify, ErrorKind, FileKey};
+use neartime_tasks_db::{
+    Claim, FileRegistration, Parking, QuarantineExample, QuarantinedFile, ReadSummary, ReasonCount, Registration,
+    RunOutcome, TasksError,
+};
+
+use crate::compute::{self, Computation};
+use crate::edges::{Edges, SourceWork};
+use crate::{Backoff, Event, TaskLabel};
+
+/// Times that a file is fetched within one claim before the run goes on without it.
+const FETCHES_A_CLAIM: u32 = 3;
+
+/// What a worker brings to a task.
+pub(crate) struct Work {
+    pub(crate) edges: Arc<Edges>,
+    pub(crate) source: SourceWork,
+    pub(crate) context: Arc<TaskContext>,
+    pub(crate) backoff: Backoff,
+    pub(crate) service_delay: neartime_model::Span,
+    pub(crate) read_threads: usize,
+}
+
+/// How the work on a claim ended.
+pub(crate) enum Verdict {
+    /// Each run has its outcome.
+    Complete { outcomes: Vec<RunOutcome>, read: Option<ReadSummary> },
+    /// The input cannot be read.
+    Park(Parking),
+    /// A service is away.
+    Release { note: String },
+}
+
+/// Why the work on a claim ended without a verdict.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Halt {
+    #[error(transparent)]
+    Tasks(#[from] TasksError),
+    #[error("reading the chunk failed")]
+    Read(#[source] ReadError),
+}
+
+/// The claim as it stands, and the files that this claim found broken.
+pub(crate) struct Attempt {
+    pub(crate) claim: Claim,
+    pub(crate) broken: BTreeMap<FileKey, String>,
+    /// The values of the captures that tell its path from others.
+    pub(crate) captures: Vec<String>,
+}
+
+impl Work {
+    /// Works on `claim` until there is something to say.
+    pub(crate) async fn process(&self, claim: Claim) -> Result<Verdict, Halt> {
+        let captures = path_captures(&self.edges, &self.source.source, &claim).await?;
+        let mut attempt = Attempt { claim, broken: BTreeMap::new(), captures };
+        if attempt.claim.isolate { self.one_at_a_time(&mut attempt).await } else { self.together(&mut attempt).await }
+    }
+
+    /// All runs from one read.
+    async fn together(&self, attempt: &mut Attempt) -> Result<Verdict, Halt> {
+        let features = self.features(&attempt.claim);
+        Ok(match self.read_and_compute(attempt, &features).await? {
+            Ok(computed) => {
+                let read = summary(computed.report, &attempt.broken);
+                Verdict::Complete { outcomes: computed.outcomes, read: Some(read) }
+            }
+            Err(other) => other,
+        })
+    }
+
+    /// Earlier claims died: each run by itself, written down before it starts, so that the guilty one is found.
+    async fn one_at_a_time(&self, attempt: &mut Attempt) -> Result<Verdict, Halt> {
+        let mut read = None;
+        for feature in self.features(&attempt.claim) {
+            let lease = attempt.claim.lease;
+            self.edges.tasks.start_run(&lease, &feature.table().name).await?;
+            match self.read_and_compute(attempt, &[feature]).await? {
+                Ok(computed) => {
+                    for outcome in &computed.outcomes {
+                        self.edges.tasks.finish_run(&lease, outcome).await?;
+                    }
+                    read = Some(summary(computed.report, &attempt.broken));
+                }
+                Err(other) => return Ok(other),
+            }
+        }
+        Ok(Verdict::Complete { outcomes: Vec::new(), read })
+    }
+
+    /// Reads and computes until the input held still: a changed file is registered and the claim starts again with
+    /// it, a broken one is fetched again and then left out.
+    async fn read_and_compute(
+        &self,
+        attempt: &mut Attempt,
+        features: &[Arc<CompiledFeature>],
+    ) -> Result<Result<compute::Computed, Verdict>, Halt> {
+        loop {
+            let computation = Computation { work: self, attempt, features };
+            match computation.run().await {
+                Ok(computed) => return Ok(Ok(computed)),
+                Err(ReadError::Changed { key, found, size }) => {
+                    self.start_again_with(attempt, key, found, size).await?;
+                }
+                Err(ReadError::Gone { key, .. }) => {
+                    let error = format!(
+                        "the file `{key}` is gone; put it back, or run `neartime tasks retry --accept-missing` to go on without it"
+                    );
+                    return Ok(Err(Verdict::Park(Parking { error, missing: vec![key] })));
+                }
+                Err(ReadError::Broken { key, reason, .. }) => self.try_again(attempt, key, reason).await?,
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    return Ok(Err(Verdict::Release { note: crate::worker::chain(&error) }));
+                }
+                Err(error) => return Err(Halt::Read(error)),
+            }
+        }
+    }
+
+    async fn start_again_with(
+        &self,
+        attempt: &mut Attempt,
+        key: FileKey,
+        found: neartime_model::FileVersion,
+        size_bytes: u64,
+    ) -> Result<(), Halt> {
+        tracing::info!(%key, version = %found, "a file changed since it was registered: starting again with what is there");
+        let claim = &attempt.claim;
+        let file = FileRegistration {
+            key,
+            version: found,
+            size_bytes,
+            source_bucket: claim.source_bucket.clone(),
+            file_path: claim.file_path.clone(),
+            chunk: claim.chunk,
+        };
+        let registration =
+            Registration { source: claim.source.clone(), due: self.source.due_rule(), files: vec![file] };
+        self.edges.tasks.register(&registration).await?;
+        let features = self.source.for_workers().features;
+        attempt.claim = self.edges.tasks.refresh(&claim.lease, &features).await?;
+        attempt.broken.clear();
+        Ok(())
+    }
+
+    /// Fetches a broken file again, without anybody listening; if it stays broken the claim goes on without it.
+    async fn try_again(&self, attempt: &mut Attempt, key: FileKey, mut reason: String) -> Result<(), Halt> {
+        let file = attempt.claim.files.iter().find(|file| file.key == key).cloned();
+        let file = file.expect("a read names only files that it was given");
+        for _ in 1..FETCHES_A_CLAIM {
+            match neartime_ingest::verify(&self.source.source, read_file(&file)).await {
+                Err(ReadError::Broken { reason: again, .. }) => reason = again,
+                // Sound now, or something else happened to it: the next reading finds out.
+                _ => return Ok(()),
+            }
+        }
+        let task = label(&attempt.claim);
+        tracing::warn!(%task, %key, %reason, "a broken file is left out");
+        self.edges.observer.observe(&Event::FileQuarantined { task, key: key.clone(), reason: reason.clone() });
+        attempt.broken.insert(key, reason);
+        Ok(())
+    }
+
+    fn features(&self, claim: &Claim) -> Vec<Arc<CompiledFeature>> {
+        claim.runs.iter().filter_map(|run| self.source.feature(&run.feature).cloned()).collect()
+    }
+}
+
+/// The captures of a claim's path, from the key of any file that it ever had.
+pub(crate) async fn path_captures(edges: &Edges, source: &Source, claim: &Claim) -> Result<Vec<String>, TasksError> {
+    let key = match claim.files.first() {
+        Some(file) => Some(file.key.clone()),
+        // Every file is gone and accepted as such: the task still knows their names.
+        None => {
+            let detail = edges.tasks.task(claim.lease.task).await?;
+            detail.and_then(|detail| detail.files.first().map(|row| row.file.key.clone()))
+        }
+    };
+    let matched = key.as_ref().and_then(|key| source.layout.match_key(key.as_str()));
+    Ok(matched.map(|matched| matched.path_captures.into_iter().map(str::to_owned).collect()).unwrap_or_default())
+}
+
+pub(crate) fn label(claim: &Claim) -> TaskLabel {
+    TaskLabel { source: claim.source.clone(), path: claim.file_path.clone(), chunk: claim.chunk }
+}
+
+pub(crate) fn read_file(file: &neartime_tasks_db::InputFile) -> neartime_ingest::InputFile {
+    neartime_ingest::InputFile { key: file.key.clone(), version: file.version.clone(), size: file.size_bytes }
+}
+
+/// What the read came to, in the words of the task database.
+fn summary(report: ReadReport, broken: &BTreeMap<FileKey, String>) -> ReadSummary {
+    let file = |(key, reason): (&FileKey, &String)| QuarantinedFile { key: key.clone(), reason: reason.clone() };
+    let count = |reason: &str, count: u64| ReasonCount { reason: reason.to_owned(), count };
+    let refused = report.counts.iter().map(|(reason, number)| count(reason.name(), *number));
+    // Neither is refused: rows outside their chunk are kept, repeated ones are there already.
+    let noted = [("outside_chunk_kept", report.outside_rows), ("duplicate", report.duplicates)];
+    let noted = noted.into_iter().filter(|(_, number)| *number > 0).map(|(reason, number)| count(reason, number));
+    ReadSummary {
+        lines: report.lines,
+        rows: report.rows,
+        quarantined_files: broken.iter().map(file).collect(),
+        counts: refused.chain(noted).collect(),
+        examples: report
+            .examples
+            .into_iter()
+            .map(|bad| QuarantineExample {
+                key: bad.key,
+                line: Some(bad.line),
+                column: bad.column,
+                reason: bad.reason.to_string(),
+                text: bad.text,
+            })
+            .collect(),
+    }
+}

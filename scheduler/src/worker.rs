@@ -1,0 +1,211 @@
+//! A worker: takes what is due and sees it through, one claim at a time.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use datafusion::execution::TaskContext;
+use neartime_model::{ErrorKind, Span};
+use neartime_tasks_db::{Claim, ClaimRequest, Ended, RunEnd, TaskState, TasksError};
+use tokio::sync::watch;
+
+use crate::bench::Bench;
+use crate::daemon::Stop;
+use crate::edges::{Edges, Settings};
+use crate::heartbeat::{Heartbeats, Hold, Lost};
+use crate::task::{Halt, Verdict, Work, label};
+use crate::{Backoff, Event, TaskLabel};
+
+/// How long a task rests whose service was away.
+pub(crate) const SERVICE_DELAY: Span = Span::from_secs(5);
+
+/// One of the workers of a process.
+pub(crate) struct Worker {
+    pub(crate) edges: Arc<Edges>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) heartbeats: Heartbeats,
+    pub(crate) bench: Bench,
+    pub(crate) context: Arc<TaskContext>,
+    pub(crate) backoff: Backoff,
+    /// Says when work is to be given back.
+    pub(crate) stopping: watch::Receiver<Stop>,
+}
+
+/// What one turn of a worker came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Nothing is due.
+    Idle,
+    /// A task ended, or was given back for a reason of its own.
+    Worked,
+    /// A task was given back, or a run of it put off, because a service is away.
+    ServiceAway(String),
+}
+
+/// Why a claim's work ended.
+enum Outcome {
+    Verdict(Verdict),
+    Halted(Halt),
+    Panicked(String),
+    Lost(Lost),
+    Deadline,
+    Stopping,
+}
+
+impl Worker {
+    /// claim → read → compute → publish offline → publish online → complete.
+    pub(crate) async fn turn(&self) -> Result<Turn, TasksError> {
+        let asked_at = Instant::now();
+        let Some(claim) = self.edges.tasks.claim(&self.request()).await? else { return Ok(Turn::Idle) };
+        self.edges.observer.observe(&Event::Claimed(label(&claim)));
+        let hold = self.heartbeats.hold(claim.lease, asked_at);
+        let outcome = self.work_on(&claim, hold).await;
+        match self.settle(&claim, outcome, asked_at).await {
+            Err(error) if error.is_lease_lost() => {
+                tracing::warn!(task = %label(&claim), "the lease was lost: what was computed is dropped");
+                Ok(Turn::Worked)
+            }
+            settled => settled,
+        }
+    }
+
+    /// Computes until there is a verdict, the claim is lost, time is up, or the process is asked to stop.
+    async fn work_on(&self, claim: &Claim, mut hold: Hold) -> Outcome {
+        let Some(work) = self.work(claim) else {
+            // `claim` gives only tasks of the sources that were asked for.
+            return Outcome::Panicked(format!("there is no source `{}`", claim.source));
+        };
+        let claim = claim.clone();
+        let mut stopping = self.stopping.clone();
+        let mut processing = match self.bench.spawn(async move { work.process(claim).await }) {
+            Ok(processing) => processing,
+            Err(error) => return Outcome::Panicked(format!("could not start threads: {error}")),
+        };
+        let outcome = tokio::select! {
+            processed = &mut processing => match processed {
+                Ok(Ok(verdict)) => Outcome::Verdict(verdict),
+                Ok(Err(halt)) => Outcome::Halted(halt),
+                Err(error) => Outcome::Panicked(crate::compute::panic_text(error)),
+            },
+            lost = hold.lost() => Outcome::Lost(lost),
+            () = tokio::time::sleep(self.settings.deadline) => Outcome::Deadline,
+            _ = stopping.wait_for(|stop| *stop == Stop::GiveBack) => Outcome::Stopping,
+        };
+        processing.abort();
+        if matches!(outcome, Outcome::Deadline) {
+            self.bench.abandon();
+        }
+        outcome
+    }
+
+    async fn settle(&self, claim: &Claim, outcome: Outcome, asked_at: Instant) -> Result<Turn, TasksError> {
+        let (tasks, lease, task) = (&self.edges.tasks, &claim.lease, label(claim));
+        match outcome {
+            Outcome::Verdict(Verdict::Complete { outcomes, read }) => {
+                let ended = tasks.complete(lease, &outcomes, read.as_ref()).await?;
+                let refused = read.as_ref().map_or(0, |read| read.counts.iter().map(|count| count.count).sum());
+                self.ended(task, ended, read.map_or(0, |read| read.lines), refused, asked_at);
+                Ok(outcomes.into_iter().find_map(service_away).map_or(Turn::Worked, Turn::ServiceAway))
+            }
+            Outcome::Verdict(Verdict::Park(parking)) => {
+                tracing::error!(%task, error = %parking.error, "a task is parked");
+                let ended = tasks.park(lease, &parking).await?;
+                self.ended(task, ended, 0, 0, asked_at);
+                Ok(Turn::Worked)
+            }
+            Outcome::Verdict(Verdict::Release { note }) => {
+                tasks.release(lease, self.service_delay(), &note).await?;
+                self.released(task, &note, Some(ErrorKind::Unavailable));
+                Ok(Turn::ServiceAway(note))
+            }
+            Outcome::Halted(Halt::Tasks(error)) => Err(error),
+            Outcome::Halted(Halt::Read(error)) => self.abandon(claim, &chain(&error)).await,
+            Outcome::Panicked(text) => self.abandon(claim, &format!("the work on the claim panicked: {text}")).await,
+            Outcome::Deadline => {
+                let limit = self.settings.deadline;
+                self.abandon(claim, &format!("the work on the claim did not end within {limit:?}")).await
+            }
+            Outcome::Lost(lost) => {
+                tracing::warn!(%task, ?lost, "work on a task stops: its lease is lost or may be");
+                Ok(Turn::Worked)
+            }
+            Outcome::Stopping => {
+                tasks.release(lease, Span::ZERO, "the worker was asked to stop").await?;
+                self.released(task, "the worker was asked to stop", None);
+                Ok(Turn::Worked)
+            }
+        }
+    }
+
+    /// Ends a claim that came to no verdict; enough of them and the task, or the guilty run, is parked.
+    async fn abandon(&self, claim: &Claim, note: &str) -> Result<Turn, TasksError> {
+        let task = label(claim);
+        tracing::error!(%task, note, "a claim ended without a verdict");
+        self.edges.tasks.abandon(&claim.lease, note).await?;
+        self.released(task, note, None);
+        Ok(Turn::Worked)
+    }
+
+    fn request(&self) -> ClaimRequest {
+        ClaimRequest {
+            worker: self.settings.worker.clone(),
+            sources: self.edges.worker_sources(),
+            lease: self.settings.lease,
+        }
+    }
+
+    fn work(&self, claim: &Claim) -> Option<Work> {
+        Some(Work {
+            edges: Arc::clone(&self.edges),
+            source: self.edges.source(&claim.source)?.clone(),
+            context: Arc::clone(&self.context),
+            backoff: self.backoff,
+            service_delay: self.service_delay(),
+            read_threads: self.settings.read_threads,
+        })
+    }
+
+    fn service_delay(&self) -> Span {
+        match self.backoff {
+            Backoff::Exponential => SERVICE_DELAY,
+            Backoff::None => Span::from_secs(1),
+        }
+    }
+
+    fn ended(&self, task: TaskLabel, ended: Ended, lines: u64, refused: u64, asked_at: Instant) {
+        let took = asked_at.elapsed();
+        tracing::info!(%task, state = %ended.state, lines, refused, took_ms = took.as_millis(), "a claim ended");
+        if ended.state == TaskState::Waiting && ended.input_moved {
+            tracing::info!(%task, "its input changed meanwhile: it is due again");
+        }
+        self.edges.observer.observe(&Event::Completed { task, state: ended.state.as_str(), lines, refused, took });
+    }
+
+    fn released(&self, task: TaskLabel, reason: &str, kind: Option<ErrorKind>) {
+        if kind.is_some() {
+            tracing::warn!(%task, reason, "a task is given back: a service is away");
+        }
+        self.edges.observer.observe(&Event::Released { task, reason: reason.to_owned(), kind });
+    }
+}
+
+fn service_away(outcome: neartime_tasks_db::RunOutcome) -> Option<String> {
+    match outcome.end {
+        RunEnd::Delayed { note, .. } => Some(note),
+        _ => None,
+    }
+}
+
+/// An error and its causes on one line, each said once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}

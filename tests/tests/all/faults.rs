@@ -1,0 +1,93 @@
+//! Features that panic, hang, die or eat all memory are parked alone; their neighbours' rows are published.
+
+use std::process::Command;
+use std::time::Duration;
+
+use neartime_tests::configs::{EMBEDDED, users};
+use neartime_tests::reservoir::put_lines;
+use neartime_tests::site::Site;
+
+use crate::BINARY;
+
+/// A source that switches one misbehaving feature on, with a well-behaved one beside it.
+fn site(source: &str) -> Site {
+    let neighbour = format!(
+        r#"
+[[feature]]
+name = "neighbour"
+source = "{source}"
+engine = "count"
+keys = ["id"]
+select = {{ id = "user" }}
+"#
+    );
+    let embedded = EMBEDDED.replace("lease = \"4s\"", "lease = \"2s\"\ndeadline = \"2s\"");
+    let site = Site::new(BINARY, &format!("{embedded}{}{neighbour}", users(source, "")));
+    let line = r#"{"user":"ann","item":"i","amount":1,"time":"2024-02-29T10:01:00Z"}"#;
+    put_lines(&site.path().join("raw/2024/02/29"), "100000.gz", [line, line]);
+    site
+}
+
+#[track_caller]
+fn assert_parked_alone(site: &Site, feature: &str) {
+    assert_eq!(site.sql("select id, actions_count from features_store.neighbour"), [["ann", "2"]]);
+    assert_eq!(site.json(["get", "neighbour", "--id", "ann"])[0]["actions_count"], 2);
+    let task = &site.json(["tasks", "list"])[0];
+    assert_eq!(task["state"], "done", "the task is done, the run is parked");
+    let id = task["task"].to_string();
+    let shown = site.run(["tasks", "show", id.trim_matches('"')]).stdout;
+    assert!(shown.contains(feature) && shown.contains("parked"), "{shown}");
+}
+
+#[test]
+fn a_feature_that_panics_parks_alone() {
+    let site = site("faulty_panics");
+    site.run_once(1);
+    assert_parked_alone(&site, "panicking");
+}
+
+#[test]
+fn a_feature_that_hangs_parks_alone() {
+    let site = site("faulty_hangs");
+    site.run_once(1);
+    assert_parked_alone(&site, "hanging");
+}
+
+/// Starts `run --once` again each time the process dies, as a supervisor does.
+fn run_until_it_survives(site: &Site, address_space_kb: Option<u64>) -> u32 {
+    for deaths in 0..12 {
+        let limit = address_space_kb.map_or_else(String::new, |kb| format!("ulimit -v {kb}; "));
+        let command = format!("{limit}exec {BINARY} run --once");
+        let ended = Command::new("sh").arg("-c").arg(command).current_dir(site.path()).output().expect("sh starts");
+        if ended.status.code().is_some_and(|code| code < 2) {
+            return deaths;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("the process died under the feature twelve times");
+}
+
+#[test]
+fn a_feature_that_kills_the_process_parks_alone() {
+    let site = site("faulty_dies");
+    let deaths = run_until_it_survives(&site, None);
+    assert!(deaths >= 3, "it cannot have been parked after {deaths} deaths");
+    assert_parked_alone(&site, "dying");
+}
+
+#[test]
+fn a_feature_that_eats_all_memory_parks_alone() {
+    let site = site("faulty_greedy");
+    run_until_it_survives(&site, Some(6 << 20));
+    assert_parked_alone(&site, "greedy");
+}
+
+#[test]
+fn a_feature_that_uses_its_events_twice_is_refused_at_the_start() {
+    let site = site("faulty_self_join");
+    for verb in [&["check"][..], &["run", "--once"]] {
+        let ran = site.run(verb.iter().copied());
+        assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+        assert!(ran.stderr.contains("self_join") && ran.stderr.contains("once"), "{}", ran.stderr);
+    }
+}

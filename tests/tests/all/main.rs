@@ -1,0 +1,12 @@
+//! End to end: the real binary on real files, compared with answers that were found some other way.
+
+mod bad_input;
+mod faults;
+mod late_files;
+mod outages;
+mod seeds;
+mod sharing;
+mod wikiticker;
+
+/// The command line of neartime with the features of this crate added.
+const BINARY: &str = env!("CARGO_BIN_EXE_neartime-plus");

@@ -1,0 +1,71 @@
+//! A store or the raw location that is away for a while parks nothing; all is done once it is back.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use neartime_tests::configs::{EMBEDDED, users, users_features};
+use neartime_tests::reservoir::put_lines;
+use neartime_tests::site::Site;
+
+use crate::BINARY;
+
+fn site() -> Site {
+    let site = Site::new(BINARY, &format!("{EMBEDDED}{}{}", users("events", ""), users_features("events")));
+    for minute in ["100000", "101000", "102000"] {
+        let line = format!(
+            r#"{{"user":"ann","item":"i","amount":1,"time":"2024-02-29T{}:{}:00Z"}}"#,
+            &minute[..2],
+            &minute[2..4]
+        );
+        put_lines(&site.path().join("raw/2024/02/29"), &format!("{minute}.gz"), [line.as_str()]);
+    }
+    site
+}
+
+/// Runs `run --once` while `path` is away, brings it back after two seconds, and expects that nothing was lost.
+fn with_something_away(site: &Site, path: &Path, obstacle: impl FnOnce(&Path)) {
+    let aside = site.path().join("aside");
+    let was_there = path.exists();
+    if was_there {
+        fs::rename(path, &aside).unwrap();
+    }
+    obstacle(path);
+    let started_at = Instant::now();
+    let mut running = site.start(["run", "--once"]);
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(running.try_wait().unwrap().is_none(), "it must wait for what is away");
+    let _ = fs::remove_file(path);
+    if was_there {
+        fs::rename(&aside, path).unwrap();
+    }
+    assert_eq!(running.wait().unwrap().code(), Some(0));
+    assert!(started_at.elapsed() < Duration::from_secs(60));
+    assert_eq!(site.rows(["tasks", "list", "--state", "done"]).len(), 3);
+    assert_eq!(site.json(["get", "counted", "--id", "ann"])[0]["actions_count"], 3);
+    assert_eq!(site.sql("select sum(actions_count) from features_store.counted"), [["3"]]);
+}
+
+#[test]
+fn the_raw_location_comes_back() {
+    let site = site();
+    let raw = site.path().join("raw");
+    with_something_away(&site, &raw, |_| {});
+}
+
+#[test]
+fn the_features_store_comes_back() {
+    let site = site();
+    let store = site.path().join("features_store");
+    // A file where the folder should be: nothing can be created below it, not even by root.
+    with_something_away(&site, &store, |path| fs::write(path, "in the way").unwrap());
+}
+
+#[test]
+fn a_location_that_stays_away_ends_with_3() {
+    let site = site();
+    fs::rename(site.path().join("raw"), site.path().join("aside")).unwrap();
+    let ran = site.run(["check"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    assert!(ran.stderr.contains("raw"), "{}", ran.stderr);
+}
