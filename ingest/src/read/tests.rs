@@ -87,7 +87,7 @@ impl Raw {
         let mut rows = Vec::new();
         while let Some(batch) = reading.batches.recv().await {
             assert_eq!(batch.schema(), schema);
-            assert!(batch.num_rows() <= self.batch_rows.max(1));
+            assert!(batch.num_rows() <= self.batch_rows || source.unique.is_some());
             rows.extend(show(&batch));
         }
         rows.sort();
@@ -259,7 +259,7 @@ async fn rows_outside_the_chunk_are_kept_or_quarantined() {
     let (rows, report) = raw.read().await.unwrap();
     assert_eq!((rows.len(), report.outside_rows), (2, 0));
     assert_eq!(refused(&report), [("outside_chunk", 2, vec![1, 4])]);
-    raw.spec.max_behind = Span::ZERO;
+    raw.spec.max_behind = Span::from_mins(10);
     raw.spec.max_ahead = Span::ZERO;
     let (_, report) = raw.read().await.unwrap();
     assert_eq!(refused(&report), [("too_far_behind", 1, vec![1]), ("outside_chunk", 1, vec![4])]);
@@ -455,7 +455,7 @@ async fn delimited_files_are_read() {
     let date = "2018-08-01T00:00:00Z";
     assert_eq!(
         rows,
-        [format!("{date}|-|-||{tail}"), format!("{date}|-|-|n|{tail}"), format!("{date}|10|5.4|a|b\nc|{tail}")]
+        [format!("{date}|-|-|n|{tail}"), format!("{date}|-|-||{tail}"), format!("{date}|10|5.4|a|b\nc|{tail}")]
     );
     let expected = [
         ("bad_quotes", 1, vec![8]),
@@ -478,7 +478,7 @@ async fn a_header_without_any_column_breaks_its_file() {
 async fn apache_logs_are_read() {
     let format = Format::Pattern(Pattern::new("apache_combined").unwrap());
     let columns = [
-        ("host", ColumnKind::String),
+        ("client", ColumnKind::String),
         ("user", ColumnKind::String),
         ("time", ColumnKind::iso()),
         ("path", ColumnKind::String),

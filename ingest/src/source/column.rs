@@ -101,12 +101,12 @@ impl Column {
     /// Checks the pattern of a timestamp and the path of its origin.
     pub(crate) fn check(&self) -> Result<(), InvalidColumn> {
         let name = &self.name;
-        if let ColumnKind::Timestamp { unit: TimeUnit::Strftime(pattern), .. } = &self.kind {
-            if !pattern.contains('%') || StrftimeItems::new(pattern).any(|item| item == Item::Error) {
-                return Err(InvalidColumn(format!(
-                    "the column `{name}` has the unit `{pattern}`: write s, ms, us, iso or a strftime pattern"
-                )));
-            }
+        if let ColumnKind::Timestamp { unit: TimeUnit::Strftime(pattern), .. } = &self.kind
+            && (!pattern.contains('%') || StrftimeItems::new(pattern).any(|item| item == Item::Error))
+        {
+            return Err(InvalidColumn(format!(
+                "the column `{name}` has the unit `{pattern}`: write s, ms, us, iso or a strftime pattern"
+            )));
         }
         let empty = match &self.origin {
             Origin::Name => false,

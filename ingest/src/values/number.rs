@@ -109,7 +109,9 @@ impl Decimal {
         match (factor, scale >= 0) {
             (Some(factor), true) => Some((self.mantissa.checked_mul(factor)?, self.inexact)),
             (None, true) => None,
-            (Some(factor), false) => Some((self.mantissa / factor, self.inexact || self.mantissa % factor != 0)),
+            (Some(factor), false) => {
+                Some((self.mantissa / factor, self.inexact || !self.mantissa.is_multiple_of(factor)))
+            }
             (None, false) => Some((0, true)),
         }
     }

@@ -214,7 +214,9 @@ fn strftime_patterns_are_read() {
     assert_eq!(number.read(Raw::Number(b"20180801"), &mut Vec::new()), Ok(Some(instant("2018-08-01T00:00:00Z"))));
 }
 
-fn list(raws: &[(Raw<'_>, &[Step])]) -> (Vec<Option<Vec<Option<String>>>>, Vec<bool>) {
+type Lists = Vec<Option<Vec<Option<String>>>>;
+
+fn list(raws: &[(Raw<'_>, &[Step])]) -> (Lists, Vec<bool>) {
     let mut builder = ColumnBuilder::new(&ColumnKind::ListString, 4);
     let mut scratch = Vec::new();
     let fits = raws.iter().map(|(raw, rest)| builder.append(*raw, rest, &mut scratch).is_ok()).collect();
