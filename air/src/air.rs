@@ -99,7 +99,8 @@ impl Air {
         };
         drop(folder);
         let Refreshed { counts, inputs, work } = refreshed;
-        let text = |kind| dictionary.names(kind).iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        let text =
+            |kind| dictionary.names(kind).iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
         let names = ReportNames {
             segments: text(Kind::Segment),
             sites: text(Kind::Site),

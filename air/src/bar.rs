@@ -31,7 +31,8 @@ impl Bar {
     pub fn new(index: Option<f64>, significant: Option<bool>) -> Self {
         let doublings = index.map_or(0.0, |index| (index / 100.0).log2().clamp(-DOUBLINGS, DOUBLINGS));
         let eighths = (doublings.abs() / DOUBLINGS * (HALF * 8) as f64).round() as usize;
-        let (left, right) = if doublings < 0.0 { (leftwards(eighths), String::new()) } else { (String::new(), rightwards(eighths)) };
+        let (left, right) =
+            if doublings < 0.0 { (leftwards(eighths), String::new()) } else { (String::new(), rightwards(eighths)) };
         let tone = match significant {
             Some(true) if doublings < 0.0 => Tone::Under,
             Some(true) => Tone::Over,

@@ -4,7 +4,7 @@
 ///
 /// With the p-values in ascending order, the largest `p(k) ≤ k / m · rate` and all below it are significant
 /// (Benjamini and Hochberg 1995).
-pub fn significance_threshold(mut p_values: Vec<f64>, rate: f64) -> Option<f64> {
+pub(crate) fn significance_threshold(mut p_values: Vec<f64>, rate: f64) -> Option<f64> {
     p_values.sort_unstable_by(f64::total_cmp);
     let tests = p_values.len() as f64;
     let passes = |(rank, p): &(usize, &f64)| **p * tests <= (*rank + 1) as f64 * rate;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use neartime_model::{Classify, ErrorKind, Fence};
 
 /// The cause behind an [`AirError`].
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a report could not be made, published or shown.
 #[derive(Debug, thiserror::Error)]

@@ -26,6 +26,8 @@ mod report;
 mod runs;
 mod state;
 mod suppress;
+#[cfg(test)]
+mod tests;
 mod udb;
 
 pub use air::Air;

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::error::AirError;
 
 /// The group of all segments where the configuration names no groups file.
-pub const GROUP_OF_ALL: &str = "all";
+pub(crate) const GROUP_OF_ALL: &str = "all";
 
 /// Which segments belong to which groups, and what they are called there.
 #[derive(Clone, Debug, PartialEq, Eq)]

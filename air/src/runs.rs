@@ -20,16 +20,16 @@ pub enum Alive {
 
 /// The closed interval `[first_ms, last_ms]`, in milliseconds since the epoch: a chunk row, or many of them joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Run {
+pub(crate) struct Run {
     /// First time seen.
-    pub first_ms: i64,
+    pub(crate) first_ms: i64,
     /// Last time seen; not before the first.
-    pub last_ms: i64,
+    pub(crate) last_ms: i64,
 }
 
 impl Alive {
     /// Whether an interval that begins at `next_first_ms` continues a run that ended at `last_ms`.
-    pub fn joins(self, last_ms: i64, next_first_ms: i64) -> bool {
+    pub(crate) fn joins(self, last_ms: i64, next_first_ms: i64) -> bool {
         match self {
             Self::For(span) => next_first_ms.saturating_sub(last_ms) <= millis(span),
             Self::Always => true,
@@ -37,7 +37,7 @@ impl Alive {
     }
 
     /// Whether a run that ended at `last_ms` is alive as of `as_of`: it ended later than `as_of − alive`.
-    pub fn covers(self, last_ms: i64, as_of: Instant) -> bool {
+    pub(crate) fn covers(self, last_ms: i64, as_of: Instant) -> bool {
         match self {
             Self::For(span) => as_of.as_millis().saturating_sub(last_ms) < millis(span),
             Self::Always => true,
@@ -45,7 +45,7 @@ impl Alive {
     }
 
     /// The latest end of a run that is no longer alive as of `as_of`, in milliseconds; `None` if nothing ever dies.
-    pub fn last_dead_ms(self, as_of: Instant) -> Option<i64> {
+    pub(crate) fn last_dead_ms(self, as_of: Instant) -> Option<i64> {
         match self {
             Self::For(span) => Some(as_of.as_millis().saturating_sub(millis(span))),
             Self::Always => None,
@@ -70,21 +70,16 @@ impl FromStr for Alive {
     }
 }
 
-/// Joins intervals in any order into runs, in order of time, in place.
-pub fn join_runs(intervals: &mut Vec<Run>, alive: Alive) {
-    intervals.sort_unstable();
-    let mut kept = 0;
-    for next in 0..intervals.len() {
-        let interval = intervals[next];
-        match intervals[..kept].last_mut() {
-            Some(run) if alive.joins(run.last_ms, interval.first_ms) => run.last_ms = run.last_ms.max(interval.last_ms),
-            _ => {
-                intervals[kept] = interval;
-                kept += 1;
-            }
+/// The first run of intervals that are in order of their beginnings: how many of them it joins, and when it was.
+pub(crate) fn first_run<T>(intervals: &[T], when: impl Fn(&T) -> Run, alive: Alive) -> (usize, Run) {
+    let mut run = when(&intervals[0]);
+    for (at, next) in intervals.iter().map(when).enumerate().skip(1) {
+        if !alive.joins(run.last_ms, next.first_ms) {
+            return (at, run);
         }
+        run.last_ms = run.last_ms.max(next.last_ms);
     }
-    intervals.truncate(kept);
+    (intervals.len(), run)
 }
 
 fn millis(span: Span) -> i64 {
@@ -103,18 +98,26 @@ mod tests {
         Run { first_ms, last_ms }
     }
 
+    /// All runs of intervals in any order.
+    fn runs(mut intervals: Vec<Run>) -> Vec<Run> {
+        intervals.sort_unstable();
+        let (mut found, mut rest) = (Vec::new(), intervals.as_slice());
+        while !rest.is_empty() {
+            let (length, run) = first_run(rest, |run| *run, TEN);
+            found.push(run);
+            rest = &rest[length..];
+        }
+        found
+    }
+
     #[test]
     fn a_gap_of_alive_joins_and_one_more_breaks() {
-        let mut intervals = vec![run(20, 25), run(0, 10), run(36, 40)];
-        join_runs(&mut intervals, TEN);
-        assert_eq!(intervals, [run(0, 25), run(36, 40)]);
+        assert_eq!(runs(vec![run(20, 25), run(0, 10), run(36, 40)]), [run(0, 25), run(36, 40)]);
     }
 
     #[test]
     fn a_run_ends_where_its_longest_interval_ends() {
-        let mut intervals = vec![run(0, 100), run(5, 6), run(110, 111)];
-        join_runs(&mut intervals, TEN);
-        assert_eq!(intervals, [run(0, 111)]);
+        assert_eq!(runs(vec![run(0, 100), run(5, 6), run(110, 111)]), [run(0, 111)]);
     }
 
     #[test]
@@ -141,16 +144,11 @@ mod tests {
     proptest! {
         #[test]
         fn merges_in_any_order_and_grouping_agree(all in intervals(), seed: u64, cut in 0_usize..30) {
-            let mut whole = all.clone();
-            join_runs(&mut whole, TEN);
+            let whole = runs(all.clone());
             let mut shuffled = all;
             fastrand::Rng::with_seed(seed).shuffle(&mut shuffled);
-            let mut tail = shuffled.split_off(cut.min(shuffled.len()));
-            join_runs(&mut shuffled, TEN);
-            join_runs(&mut tail, TEN);
-            shuffled.extend(tail);
-            join_runs(&mut shuffled, TEN);
-            prop_assert_eq!(shuffled, whole);
+            let tail = shuffled.split_off(cut.min(shuffled.len()));
+            prop_assert_eq!(runs([runs(shuffled), runs(tail)].concat()), whole);
         }
     }
 }

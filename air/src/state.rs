@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) rules: u64,
     /// Name of the snapshot; empty if there was none.
     pub(crate) base: String,
+    /// How many names of each kind the dictionary had.
+    pub(crate) names: [usize; 3],
     /// The files after the snapshot, by path.
     pub(crate) recent: BTreeMap<String, Recent>,
     pub(crate) counts: Counts,
@@ -54,6 +56,7 @@ impl State {
         write_signed(&mut out, self.as_of.as_micros());
         write_number(&mut out, self.rules);
         write_text(&mut out, &self.base);
+        self.names.iter().for_each(|&size| write_number(&mut out, size as u64));
         write_number(&mut out, self.recent.len() as u64);
         for (path, Recent { known: Known { id, order }, copy }) in &self.recent {
             write_text(&mut out, path);
@@ -96,6 +99,7 @@ impl State {
         let as_of = Instant::from_micros(read_signed(rest)?);
         let rules = read_number(rest)?;
         let base = read_text(rest)?;
+        let names = [read_number(rest)?, read_number(rest)?, read_number(rest)?].map(|size| size as usize);
         let mut recent = BTreeMap::new();
         for _ in 0..read_number(rest)? {
             let (path, copy) = (read_text(rest)?, read_text(rest)?);
@@ -107,7 +111,7 @@ impl State {
             recent.insert(path, Recent { known: Known { id, order }, copy });
         }
         let counts = read_counts(rest)?;
-        Ok(Self { as_of, rules, base, recent, counts })
+        Ok(Self { as_of, rules, base, names, recent, counts })
     }
 }
 
@@ -178,6 +182,7 @@ mod tests {
             as_of: Instant::from_micros(-5),
             rules: u64::MAX,
             base: "2018-08-01-9".to_owned(),
+            names: [5, 4, 3],
             recent: [("a/x.parquet".to_owned(), Recent { known, copy: "9-0".to_owned() })].into(),
             counts,
         };
@@ -190,6 +195,7 @@ mod tests {
         };
         assert_eq!(numbers(&found.counts), numbers(&state.counts));
         assert_eq!((found.as_of, found.rules, found.base), (state.as_of, state.rules, state.base));
+        assert_eq!(found.names, state.names);
         assert_eq!(found.recent, state.recent);
         bytes[20] ^= 1;
         assert!(State::decode(&bytes).is_err());

@@ -16,26 +16,26 @@ pub struct Thresholds {
 
 /// One cell of a site, as far as hiding is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SiteCell {
+pub(crate) struct SiteCell {
     /// The group; the cells of one group stand together.
-    pub group: u32,
+    pub(crate) group: u32,
     /// The segment's rank by its id, which breaks ties.
-    pub segment: u32,
+    pub(crate) segment: u32,
     /// |s∩p|.
-    pub users: u32,
+    pub(crate) users: u32,
 }
 
 /// What to hide of one site.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hidden {
+pub(crate) struct Hidden {
     /// For each cell, in the order given, whether it is suppressed.
-    pub cells: Vec<bool>,
+    pub(crate) cells: Vec<bool>,
     /// For each cell, whether its group's total on the site (|S_g∩p|) is null as well.
-    pub group_totals: Vec<bool>,
+    pub(crate) group_totals: Vec<bool>,
 }
 
 /// Decides what to hide of a site with `audience` living users.
-pub fn hide(cells: &[SiteCell], audience: u32, thresholds: Thresholds) -> Hidden {
+pub(crate) fn hide(cells: &[SiteCell], audience: u32, thresholds: Thresholds) -> Hidden {
     if audience < thresholds.min_site_audience {
         return Hidden { cells: vec![true; cells.len()], group_totals: vec![true; cells.len()] };
     }

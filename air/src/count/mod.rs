@@ -3,5 +3,5 @@
 mod counts;
 mod exec;
 
-pub(crate) use counts::{Cells, Change, Counts, GroupsOf};
+pub(crate) use counts::{Change, Counts, GroupsOf};
 pub(crate) use exec::{Bucketed, Measure, count_all};

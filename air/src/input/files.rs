@@ -69,7 +69,12 @@ pub(crate) fn list(store: &Path, table: &FeatureTable, until: Instant) -> Result
 type Visit<'a> = dyn FnMut(&Path, &str) -> Result<(), AirError> + 'a;
 
 /// Calls `each` with every folder that lies as deep as `levels`, and its path from the top.
-fn visit(folder: &Path, levels: &[PartitionColumn], partition: &mut String, each: &mut Visit<'_>) -> Result<(), AirError> {
+fn visit(
+    folder: &Path,
+    levels: &[PartitionColumn],
+    partition: &mut String,
+    each: &mut Visit<'_>,
+) -> Result<(), AirError> {
     let Some((level, deeper)) = levels.split_first() else { return each(folder, partition) };
     for (name, path) in entries(folder)? {
         if !name.strip_prefix(level.name()).is_some_and(|value| value.starts_with('=')) {

@@ -27,7 +27,6 @@ const MAX: &str = "max_ts";
 /// Reads files of one feature; remembers the numbers of names from file to file.
 #[derive(Debug)]
 pub(crate) struct IntervalReader<'a> {
-    table: Arc<FeatureTable>,
     dictionary: &'a Dictionary,
     lanes: Vec<LaneNumbers>,
     keys: Vec<String>,
@@ -56,7 +55,7 @@ struct Columns<'a> {
 
 impl<'a> IntervalReader<'a> {
     /// A reader for the files of `table`, which is a feature of `lanes`.
-    pub(crate) fn new(table: &Arc<FeatureTable>, lanes: &Lanes, dictionary: &'a Dictionary) -> Self {
+    pub(crate) fn new(table: &FeatureTable, lanes: &Lanes, dictionary: &'a Dictionary) -> Self {
         let item = table.output.columns().iter().find(|column| column.role == Role::Item);
         let of_table = lanes.iter().filter(|(_, lane)| lane.member.table.name == table.name);
         let numbers = of_table.map(|(number, lane)| LaneNumbers {
@@ -67,7 +66,6 @@ impl<'a> IntervalReader<'a> {
             of_batch: Vec::new(),
         });
         Self {
-            table: Arc::clone(table),
             dictionary,
             lanes: numbers.collect(),
             keys: keys(table).map(str::to_owned).collect(),

@@ -67,7 +67,8 @@ impl SpoolWriter {
         let spilled = match &mut self.spilled {
             Some(spilled) => spilled,
             None => {
-                let file = unnamed_file(&self.folder).map_err(AirError::file("create a temporary file in", &self.folder))?;
+                let file =
+                    unnamed_file(&self.folder).map_err(AirError::file("create a temporary file in", &self.folder))?;
                 self.spilled.insert(Spilled { file, blocks: vec![Vec::new(); self.buckets.len()] })
             }
         };

@@ -93,6 +93,7 @@ impl Refresh<'_> {
         let listed = self.list()?;
         let snapshots = self.valid_snapshots(&listed)?;
         let state = State::read(&self.folder.state())?;
+        self.know_all_names(&snapshots, state.as_ref())?;
         let (state, work) = match state {
             Some(state) => match self.base_of(&state, &snapshots) {
                 Some(base) => self.advance(state, base, &listed, snapshots)?,
@@ -100,13 +101,24 @@ impl Refresh<'_> {
             },
             None => self.recount(&listed, snapshots, BTreeMap::new())?,
         };
-        let (state, base_inputs) = state;
+        let (mut state, base_inputs) = state;
         self.dictionary.save()?;
+        state.names = self.dictionary.sizes();
         state.write(&self.folder.state())?;
         self.folder.tidy(&state.recent.values().map(|recent| recent.copy.as_str()).collect())?;
         let mut inputs = base_inputs;
         inputs.extend(state.recent.into_iter().map(|(path, recent)| (path, recent.known)));
         Ok(Refreshed { counts: state.counts, inputs, work })
+    }
+
+    /// Checks that the dictionary still has every name that what is kept refers to.
+    fn know_all_names(&self, snapshots: &[Arc<Snapshot>], state: Option<&State>) -> Result<(), AirError> {
+        let mut sizes = snapshots.iter().map(|snapshot| snapshot.names).chain(state.map(|state| state.names));
+        if sizes.all(|sizes| self.dictionary.covers(sizes)) {
+            return Ok(());
+        }
+        let path = self.dictionary.path().to_owned();
+        Err(AirError::DamagedUdb { path, reason: "it lacks names that it had" })
     }
 
     /// All files of chunks that end in time, oldest path first within each feature.
@@ -173,8 +185,7 @@ impl Refresh<'_> {
         if file.id == known.id {
             return Ok(true);
         }
-        let order: Option<ContentOrder> =
-            IntervalReader::known(&self.store.join(&file.path))?.map(|found| found.order);
+        let order: Option<ContentOrder> = IntervalReader::known(&self.store.join(&file.path))?.map(|found| found.order);
         order.map(|order| order == known.order).ok_or(AirError::Unsettled)
     }
 
@@ -215,7 +226,7 @@ impl Refresh<'_> {
         listed: &[Listed],
         snapshots: Vec<Arc<Snapshot>>,
     ) -> Result<((State, Inputs), Work), AirError> {
-        let State { as_of, rules, base: base_name, recent: mut before, counts } = state;
+        let State { as_of, rules, base: base_name, recent: mut before, counts, names } = state;
         let end = base.as_ref().map(|base| base.end);
         let after = self.copies(listed, end, &mut before)?;
         let files = touched::Files {
@@ -226,7 +237,8 @@ impl Refresh<'_> {
         };
         let counting = self.counting();
         let settler = self.settler();
-        let touch = touched::Touch { files: &files, lanes: &self.lanes, settler: &settler, from: as_of, to: self.as_of };
+        let touch =
+            touched::Touch { files: &files, lanes: &self.lanes, settler: &settler, from: as_of, to: self.as_of };
         let users = base.as_ref().map_or(Ok(0), |base| users_in(base))?;
         let (counts, work) = match touch.changes(self.effort.threads, users / TOUCHED_SHARE)? {
             Some(changes) => {
@@ -239,7 +251,7 @@ impl Refresh<'_> {
                 (self.fold(base.clone(), None, None, recent, Some(counting))?, Work::Everyone)
             }
         };
-        let mut state = State { as_of: self.as_of, rules, base: base_name, recent: after.all(), counts };
+        let mut state = State { as_of: self.as_of, rules, base: base_name, names, recent: after.all(), counts };
         let latest = self.snapshots_until_midnight(listed, snapshots, None)?.0;
         let base = match latest {
             Some(latest) if latest.end + SETTLE <= self.as_of && holds_the_same(&latest, base.as_deref(), &state) => {
@@ -268,6 +280,7 @@ impl Refresh<'_> {
             as_of: self.as_of,
             rules: self.rules(),
             base: base.as_ref().map(|base| base.name()).unwrap_or_default(),
+            names: [0; 3],
             recent: copies,
             counts: counts.expect("counts were asked for"),
         };
@@ -288,12 +301,14 @@ impl Refresh<'_> {
         let ends = self.missing_days(listed, base.as_ref().map(|base| base.end));
         for &end in &ends {
             let begin = base.as_ref().map(|base| base.end);
-            let of_days = |file: &&Listed| file.chunk.end() <= end && begin.is_none_or(|begin| file.chunk.end() > begin);
+            let of_days =
+                |file: &&Listed| file.chunk.end() <= end && begin.is_none_or(|begin| file.chunk.end() > begin);
             let files: Vec<&Listed> = listed.iter().filter(of_days).collect();
             let buckets = base.as_ref().map_or_else(|| buckets_for(&files), |base| base.buckets);
             let (days, mut inputs) = self.spool(&files, buckets, end)?;
             let draft = Arc::new(Draft::begin(&self.folder.days(), end, buckets)?);
-            let counting = if Some(&end) == ends.last() { recent.take().map(|recent| (recent, self.counting())) } else { None };
+            let counting =
+                if Some(&end) == ends.last() { recent.take().map(|recent| (recent, self.counting())) } else { None };
             let (recent, counting) = counting.map_or((Vec::new(), None), |(recent, counting)| (recent, Some(counting)));
             let wanted = counting.is_some();
             let found = self.fold(base.clone(), Some((days, buckets)), Some(Arc::clone(&draft)), recent, counting)?;
@@ -303,7 +318,8 @@ impl Refresh<'_> {
             }
             self.dictionary.save()?;
             let draft = Arc::into_inner(draft).expect("the pass has ended");
-            let snapshot = draft.publish(inputs, &self.folder.days(), &Folder::name(end, self.fence))?;
+            let snapshot =
+                draft.publish(inputs, self.dictionary.sizes(), &self.folder.days(), &Folder::name(end, self.fence))?;
             base = Some(Arc::new(snapshot));
             snapshots.insert(0, Arc::clone(base.as_ref().expect("just made")));
         }

@@ -91,10 +91,7 @@ impl Refresh<'_> {
     }
 
     /// Opens copies.
-    pub(super) fn open<'r>(
-        &self,
-        recent: impl Iterator<Item = &'r Recent>,
-    ) -> Result<Vec<Arc<UsersFile>>, AirError> {
+    pub(super) fn open<'r>(&self, recent: impl Iterator<Item = &'r Recent>) -> Result<Vec<Arc<UsersFile>>, AirError> {
         let folder = self.folder.recent();
         recent.map(|recent| UsersFile::open(&folder.join(&recent.copy)).map(Arc::new)).collect()
     }

@@ -126,10 +126,8 @@ impl Touch<'_> {
         changes.touched += gather.users();
         gather.drain(|user| {
             let [both, before, after] = user.entries;
-            let change = UserChange {
-                before: self.living(both, before, self.from),
-                after: self.living(both, after, self.to),
-            };
+            let change =
+                UserChange { before: self.living(both, before, self.from), after: self.living(both, after, self.to) };
             if change.before != change.after {
                 changes.users.push(change);
             }

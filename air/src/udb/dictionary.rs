@@ -101,6 +101,21 @@ impl Dictionary {
         self.lock().names[kind as usize].len()
     }
 
+    /// How many names of each kind there are, by which what refers to them can tell whether all are still known.
+    pub(crate) fn sizes(&self) -> [usize; 3] {
+        KINDS.map(|kind| self.len(kind))
+    }
+
+    /// Whether there are as many names as when something was written; fewer mean that the file was damaged since.
+    pub(crate) fn covers(&self, sizes: [usize; 3]) -> bool {
+        self.sizes().iter().zip(sizes).all(|(have, want)| *have >= want)
+    }
+
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// All origins; an origin's number is its place.
     pub(crate) fn origins(&self) -> Vec<Origin> {
         let names = self.names(Kind::Origin);

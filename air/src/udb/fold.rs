@@ -118,9 +118,7 @@ impl Fold {
             days.read(bucket, |id, entries| gather.add(id, entries, SETTLED))?;
         }
         let range = hashes_of(bucket, self.buckets);
-        self.recent
-            .iter()
-            .try_for_each(|file| file.scan_hashes(&range, |id, entries| gather.add(id, entries, RECENT)))
+        self.recent.iter().try_for_each(|file| file.scan_hashes(&range, |id, entries| gather.add(id, entries, RECENT)))
     }
 
     fn keep(

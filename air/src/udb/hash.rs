@@ -21,12 +21,12 @@ pub(crate) fn stable_hash(bytes: &[u8]) -> u64 {
 
 /// The bucket of an id, of so many (a power of two): the highest bits, so that buckets in order are hashes in order.
 pub(crate) fn bucket_of(id: &[u8], buckets: usize) -> usize {
-    (stable_hash(id) as u128 * buckets as u128 >> 64) as usize
+    ((stable_hash(id) as u128 * buckets as u128) >> 64) as usize
 }
 
 /// The hashes of a bucket, of so many.
 pub(crate) fn hashes_of(bucket: usize, buckets: usize) -> std::ops::RangeInclusive<u64> {
-    let first = |bucket: usize| (bucket as u128) << 64 >> buckets.trailing_zeros();
+    let first = |bucket: usize| ((bucket as u128) << 64) >> buckets.trailing_zeros();
     first(bucket) as u64..=(first(bucket + 1) - 1) as u64
 }
 

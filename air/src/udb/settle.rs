@@ -5,7 +5,7 @@ use neartime_model::Instant;
 use super::lanes::{Class, Lanes};
 use super::record::Entry;
 use crate::config::Side;
-use crate::runs::{Alive, Run};
+use crate::runs::{Alive, Run, first_run};
 
 /// Joins intervals by the rules of a configuration.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ impl Settler {
             let class = &self.classes[usize::from(number)];
             let mut rest = item;
             while !rest.is_empty() {
-                let (length, run) = first_run(rest, class.alive);
+                let (length, run) = first_run(rest, |entry| entry.run, class.alive);
                 let (joined, after) = rest.split_at_mut(length);
                 rest = after;
                 if !may_be_joined(run, class, end) {
@@ -72,17 +72,10 @@ impl Settler {
         self.sort(entries);
         for item in entries.chunk_by(|left, right| self.key(left) == self.key(right)) {
             let class = &self.classes[usize::from(self.class_of[item[0].origin as usize])];
-            let (mut first_ms, mut last_ms) = (item[0].run.first_ms, item[0].run.last_ms);
-            for next in &item[1..] {
-                if class.alive.joins(last_ms, next.run.first_ms) {
-                    last_ms = last_ms.max(next.run.last_ms);
-                } else {
-                    Run { first_ms, last_ms } = next.run;
-                }
-            }
-            if class.alive.covers(last_ms, as_of) {
+            let last = last_run(item, class.alive);
+            if class.alive.covers(last.last_ms, as_of) {
                 let living = if class.side == Side::Segment { &mut *segments } else { &mut *sites };
-                living.push((item[0].item, first_ms));
+                living.push((item[0].item, last.first_ms));
             }
         }
         for (side, living) in [(Side::Segment, segments), (Side::Site, sites)] {
@@ -104,16 +97,15 @@ impl Settler {
     }
 }
 
-/// The first run of intervals in order of time: how many of them it joins, and when it was.
-fn first_run(entries: &[Entry], alive: Alive) -> (usize, Run) {
-    let mut run = entries[0].run;
-    for (at, entry) in entries.iter().enumerate().skip(1) {
-        if !alive.joins(run.last_ms, entry.run.first_ms) {
-            return (at, run);
+/// The last run of intervals in order of time.
+fn last_run(mut entries: &[Entry], alive: Alive) -> Run {
+    loop {
+        let (length, run) = first_run(entries, |entry| entry.run, alive);
+        entries = &entries[length..];
+        if entries.is_empty() {
+            return run;
         }
-        run.last_ms = run.last_ms.max(entry.run.last_ms);
     }
-    (entries.len(), run)
 }
 
 /// Whether a row of a chunk that begins at `end` or later may begin so early that it joins the run.
@@ -133,7 +125,7 @@ fn keep_by_origin(joined: &mut [Entry], run: Run, alive: Alive, kept: &mut Vec<E
     for origin in joined.chunk_by(|left, right| left.origin == right.origin) {
         let mut rest = origin;
         while !rest.is_empty() {
-            let (length, run) = first_run(rest, alive);
+            let (length, run) = first_run(rest, |entry| entry.run, alive);
             kept.push(Entry { run, ..rest[0] });
             rest = &rest[length..];
         }

@@ -24,6 +24,8 @@ pub(crate) struct Snapshot {
     /// The midnight that ends its last day: chunks that end later are not in it.
     pub(crate) end: Instant,
     pub(crate) buckets: usize,
+    /// How many names of each kind the dictionary had.
+    pub(crate) names: [usize; 3],
     pub(crate) inputs: Inputs,
 }
 
@@ -78,13 +80,21 @@ impl Draft {
     }
 
     /// Makes the snapshot visible, under a name that no other ever had.
-    pub(crate) fn publish(self, inputs: Inputs, days: &Path, name: &str) -> Result<Snapshot, AirError> {
+    pub(crate) fn publish(
+        self,
+        inputs: Inputs,
+        names: [usize; 3],
+        days: &Path,
+        name: &str,
+    ) -> Result<Snapshot, AirError> {
         let manifest = self.folder.join(MANIFEST);
-        write_durably(&manifest, write_manifest(self.end, self.buckets, &inputs).as_bytes())?;
         let folder = days.join(name);
-        std::fs::rename(&self.folder, &folder).map_err(AirError::file("rename", &self.folder))?;
+        let snapshot = Snapshot { folder, end: self.end, buckets: self.buckets, names, inputs };
+        write_durably(&manifest, write_manifest(&snapshot).as_bytes())?;
+        let folder = &snapshot.folder;
+        std::fs::rename(&self.folder, folder).map_err(AirError::file("rename", &self.folder))?;
         sync_folder(days)?;
-        Ok(Snapshot { folder, end: self.end, buckets: self.buckets, inputs })
+        Ok(snapshot)
     }
 }
 
@@ -92,8 +102,10 @@ fn bucket_path(folder: &Path, bucket: usize) -> PathBuf {
     folder.join(format!("{bucket:04}.users"))
 }
 
-fn write_manifest(end: Instant, buckets: usize, inputs: &Inputs) -> String {
-    let mut text = format!("{TITLE}\nend\t{end}\nbuckets\t{buckets}\nfiles\t{}\n", inputs.len());
+fn write_manifest(snapshot: &Snapshot) -> String {
+    let Snapshot { end, buckets, names: [segments, sites, origins], inputs, .. } = snapshot;
+    let mut text = format!("{TITLE}\nend\t{end}\nbuckets\t{buckets}\nsegments\t{segments}\nsites\t{sites}\n");
+    text.push_str(&format!("origins\t{origins}\nfiles\t{}\n", inputs.len()));
     for (path, Known { id, order }) in inputs {
         let FileId { size_bytes, modified_ns, inode } = id;
         let ContentOrder { version, generation } = order;
@@ -110,11 +122,13 @@ fn read_manifest(text: &str, folder: &Path) -> Option<Snapshot> {
     }
     let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix('\t');
     let end = field("end")?.parse().ok()?;
-    let buckets: usize = field("buckets")?.parse().ok()?;
-    let files: usize = field("files")?.parse().ok()?;
+    let mut number = |name: &str| -> Option<usize> { field(name)?.parse().ok() };
+    let buckets = number("buckets")?;
+    let names = [number("segments")?, number("sites")?, number("origins")?];
+    let files = number("files")?;
     let inputs = lines.map(read_input).collect::<Option<Inputs>>()?;
     let complete = inputs.len() == files && buckets.is_power_of_two();
-    complete.then(|| Snapshot { folder: folder.to_owned(), end, buckets, inputs })
+    complete.then(|| Snapshot { folder: folder.to_owned(), end, buckets, names, inputs })
 }
 
 fn read_input(line: &str) -> Option<(String, Known)> {
@@ -144,13 +158,13 @@ mod tests {
             .into();
         let end: Instant = "2018-08-02".parse().unwrap();
         let draft = Draft::begin(folder.path(), end, 16).unwrap();
-        let published = draft.publish(inputs.clone(), folder.path(), "2018-08-01-1").unwrap();
+        let published = draft.publish(inputs.clone(), [3, 2, 1], folder.path(), "2018-08-01-1").unwrap();
         let found = Snapshot::open(published.folder()).unwrap();
-        assert_eq!((found.end, found.buckets, &found.inputs), (end, 16, &inputs));
+        assert_eq!((found.end, found.buckets, found.names, &found.inputs), (end, 16, [3, 2, 1], &inputs));
         assert_eq!(found.name(), "2018-08-01-1");
 
-        let text = write_manifest(end, 16, &inputs);
-        let torn = text.lines().take(5).collect::<Vec<_>>().join("\n");
+        let text = write_manifest(&published);
+        let torn = text.lines().take(8).collect::<Vec<_>>().join("\n");
         assert!(read_manifest(&text, folder.path()).is_some() && read_manifest(&torn, folder.path()).is_none());
     }
 }

@@ -96,6 +96,12 @@ impl UdbTable {
         // Once they are open, the files outlive their names. The dictionary holds all that they refer to.
         let files = (0..latest.buckets).map(|bucket| latest.bucket(bucket)).collect::<Result<Vec<_>, _>>()?;
         let dictionary = Dictionary::open(&dictionary(&self.root, &self.fingerprint))?;
+        if !dictionary.covers(latest.names) {
+            return Err(AirError::DamagedUdb {
+                path: dictionary.path().to_owned(),
+                reason: "it lacks names that it had",
+            });
+        }
         let kind = if self.side == Side::Segment { Kind::Segment } else { Kind::Site };
         let (origins, items) = (dictionary.origins(), dictionary.names(kind));
         let names = Arc::new(Names { lane: self.lane, schema: Arc::clone(&self.schema), origins, items });

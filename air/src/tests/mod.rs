@@ -1,0 +1,8 @@
+//! The report as a whole, against a naive one.
+
+mod naive;
+mod publishing;
+mod random;
+mod snapshots;
+mod worked_example;
+mod world;
