@@ -9,7 +9,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::prelude::DataFrame;
-use neartime_model::Span;
+use neartime_model::{OutputName, Span};
 
 use crate::expression::parse;
 use crate::{
@@ -198,8 +198,8 @@ fn rollup(spec: &SqlFeatureSpec, mut rollup: Rollup) -> Result<Rollup, InvalidSq
         };
     }
     for (name, expression) in &spec.ratios {
-        rollup =
-            rollup.ratio(name, expression).map_err(|error| invalid(format!("ratios.{name}"), error.to_string()))?;
+        OutputName::new(name).map_err(|error| invalid(format!("ratios.{name}"), error.to_string()))?;
+        rollup = rollup.ratio(name, expression);
     }
     Ok(rollup)
 }

@@ -1,5 +1,6 @@
 //! Puts attempts where a plan could fail.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
@@ -17,6 +18,7 @@ use datafusion::prelude::not;
 use super::{Attempt, Operation};
 use crate::Counts;
 use crate::functions::{clean_str_udf, epoch_seconds_udf, ratio_udf};
+use crate::planner::state;
 
 /// Functions that simplify into others that simplify again; no chain in DataFusion is longer than two.
 const SIMPLIFICATIONS: usize = 4;
@@ -74,7 +76,7 @@ impl Rewriter<'_> {
         let Expr::ScalarFunction(ScalarFunction { func, args }) = expr else {
             return Ok(Transformed::no(expr));
         };
-        if func.signature().volatility != Volatility::Immutable {
+        if is_known(&func) && func.signature().volatility != Volatility::Immutable {
             return plan_err!(
                 "`{}` gives other values each time: the same events must give the same rows",
                 func.name()
@@ -105,7 +107,7 @@ impl Rewriter<'_> {
                 Ok(self.attempt(Operation::Binary(Operator::Minus), vec![lit(zero), *negated]))
             }
             Expr::SimilarTo(like) => Ok(self.similar_to(like)),
-            Expr::ScalarFunction(ScalarFunction { func, args }) if !cannot_fail(&func) => {
+            Expr::ScalarFunction(ScalarFunction { func, args }) if !goes_unguarded(&func) => {
                 Ok(self.attempt(Operation::Function(func), args))
             }
             Expr::HigherOrderFunction(_) => plan_err!("functions of functions are not supported in a feature"),
@@ -151,10 +153,18 @@ impl Rewriter<'_> {
     }
 }
 
-/// Own functions, functions that this rewrite has put there, and those that choose among their arguments.
-fn cannot_fail(function: &ScalarUDF) -> bool {
+/// Own functions, and those that choose among their arguments. What an author has written in Rust is not guarded
+/// either: a panic or an error of it is a fault of the feature, which fails the run and is shown.
+fn goes_unguarded(function: &ScalarUDF) -> bool {
     let own = [clean_str_udf(), epoch_seconds_udf(), ratio_udf()];
-    own.iter().any(|own| **own == *function) || function.inner().is::<Attempt>() || function.short_circuits()
+    own.iter().any(|own| **own == *function) || function.short_circuits() || !is_known(function)
+}
+
+/// Whether a function is one of DataFusion's (or our own), which is all that the configuration can name.
+fn is_known(function: &ScalarUDF) -> bool {
+    let type_of = |function: &ScalarUDF| (function.inner().as_ref() as &dyn Any).type_id();
+    let known = state().scalar_functions().get(function.name());
+    known.is_some_and(|known| type_of(known) == type_of(function))
 }
 
 fn is_valid_pattern(pattern: &Expr) -> bool {

@@ -2,10 +2,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray};
-use datafusion::arrow::datatypes::{Float64Type, Int64Type};
+use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Volatility, create_udf};
+use datafusion::prelude::{DataFrame, col};
 
 use crate::trial::{chain, events, floats, ints, run, table_of, text, times};
-use crate::{CompiledFeature, Feature, SqlFeature, SqlFeatureSpec, compile};
+use crate::{CompiledFeature, Count, Engine, Feature, SqlFeature, SqlFeatureSpec, compile};
 
 fn compiled(expression: &str, filter: Option<&str>, columns: &[(&'static str, ArrayRef)]) -> (CompiledFeature, Events) {
     let spec = SqlFeatureSpec {
@@ -154,4 +157,42 @@ async fn counts_do_not_depend_on_batches_nor_on_rows_that_a_reader_dropped() {
     assert_eq!(run(&feature, parts).await.1.nulls(), whole);
     let kept = (0..100).step_by(10).map(|row| events.slice(row, 1)).collect();
     assert_eq!(run(&feature, kept).await.1.nulls(), whole);
+}
+
+/// A feature whose own function panics on the word `boom`.
+#[derive(Debug)]
+struct Panicky;
+
+impl Feature for Panicky {
+    fn name(&self) -> &str {
+        "panicky"
+    }
+    fn source(&self) -> &str {
+        "rows"
+    }
+    fn engine(&self) -> Arc<dyn Engine> {
+        Arc::new(Count::by(["id"]))
+    }
+    fn preprocess(&self, events: DataFrame) -> Result<DataFrame> {
+        let own = create_udf(
+            "own",
+            vec![DataType::Utf8View],
+            DataType::Utf8View,
+            Volatility::Volatile,
+            Arc::new(|args| {
+                assert!(!format!("{args:?}").contains("boom"), "boom");
+                Ok(args[0].clone())
+            }),
+        );
+        events.select([own.call(vec![col("id")]).alias("id"), col("timestamp")])
+    }
+}
+
+#[tokio::test]
+async fn a_fault_in_an_authors_own_function_fails_the_run() {
+    let rows = |id: &'static str| events([("id", text([id])), ("timestamp", times(["2018-08-01"]))]);
+    let feature = compile(Arc::new(Panicky), &table_of(&Panicky, &rows("a"), "timestamp")).unwrap();
+    assert_eq!(run(&feature, vec![rows("a")]).await.0.num_rows(), 1);
+    let failed = tokio::spawn(async move { run(&feature, vec![rows("boom")]).await });
+    assert!(failed.await.unwrap_err().is_panic());
 }

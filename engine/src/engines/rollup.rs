@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::error::Result;
 use datafusion::prelude::{DataFrame, ident, lit};
-use neartime_model::{InvalidName, OutputName};
+use neartime_model::OutputName;
 
 use super::{key_columns, output_of};
 use crate::{Aggregate, Engine, InputColumn, Keys, OnlineLayout, OutputSchema, Ratio, SchemaMismatch};
@@ -38,10 +38,14 @@ impl Rollup {
         self
     }
 
-    /// Adds a ratio: a name, and a SQL expression over the measures and `row_count`.
-    pub fn ratio(mut self, name: &str, expression: &str) -> Result<Self, InvalidName> {
-        self.ratios.push(Ratio { name: OutputName::new(name)?, expression: expression.to_owned() });
-        Ok(self)
+    /// Adds a ratio: a name, and a SQL expression over the measures and `row_count`. Panics on a name that no output
+    /// column can have; the expression is checked when the feature is compiled.
+    #[must_use]
+    pub fn ratio(mut self, name: &str, expression: &str) -> Self {
+        let name =
+            OutputName::new(name).expect("the author of a feature gives its ratio a name that a column can have");
+        self.ratios.push(Ratio { name, expression: expression.to_owned() });
+        self
     }
 
     fn measures<'a>(&'a self, input: &'a Schema) -> impl Iterator<Item = (String, DataType)> + 'a {
