@@ -14,7 +14,7 @@ use datafusion::physical_plan::metrics::Count;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore};
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, coalesce_ranges};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::{ParquetError, Result};
@@ -22,6 +22,9 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 
 /// How much of a file's end is fetched with its footer: a small file comes whole, with one request.
 const TAIL_BYTES: u64 = 64 * 1024;
+
+/// Ranges that lie no farther apart are fetched with one request.
+const COALESCED_BYTES: u64 = 128 * 1024;
 
 /// The file is not the one that was listed any more.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +59,7 @@ impl PinnedReader {
     }
 
     /// The part of `range` that the tail holds, if it holds all of it.
-    fn from_tail(&self, range: &Range<u64>) -> Option<Bytes> {
+    fn in_tail(&self, range: &Range<u64>) -> Option<Bytes> {
         let tail = self.tail.as_ref()?;
         let start = range.start.checked_sub(self.meta.size - tail.len() as u64)?;
         let length = range.end.checked_sub(range.start)?;
@@ -69,7 +72,7 @@ impl PinnedReader {
         if range.start >= range.end || range.end > self.meta.size {
             return Err(ParquetError::EOF(format!("{range:?} of {} bytes is asked for", self.meta.size)));
         }
-        if let Some(bytes) = self.from_tail(&range) {
+        if let Some(bytes) = self.in_tail(&range) {
             return Ok(bytes);
         }
         let options = GetOptions {
@@ -125,6 +128,14 @@ impl PinnedReader {
 impl AsyncFileReader for PinnedReader {
     fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes>> {
         self.fetch(range).boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>>> {
+        async move {
+            let this = &*self;
+            coalesce_ranges(&ranges, |range| this.fetch(range), COALESCED_BYTES).await
+        }
+        .boxed()
     }
 
     fn get_metadata<'a>(

@@ -5,5 +5,7 @@ mod partitions;
 mod session;
 mod snapshot;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use session::{Answer, SqlSession};

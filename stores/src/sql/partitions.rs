@@ -137,7 +137,7 @@ impl PathFilter {
     /// Which chunks are wanted.
     fn holds(&self, chunks: &[Chunk]) -> Result<Vec<bool>> {
         let mut keep = vec![true; chunks.len()];
-        if self.conjuncts.is_empty() {
+        if self.conjuncts.is_empty() || chunks.is_empty() {
             return Ok(keep);
         }
         let rows = chunks.iter().map(|chunk| path_values(*chunk)).collect::<Result<Vec<_>>>()?;
@@ -211,7 +211,7 @@ struct Folder {
 impl Folder {
     /// The folder `<column>=<value>` at `path` below this one; `None` if it is none.
     fn below(&self, path: Path, column: PartitionColumn) -> Option<Self> {
-        let name = path.parts().last()?.as_ref().to_owned();
+        let name = path.filename()?.to_owned();
         let value = name.strip_prefix(column.name())?.strip_prefix('=')?;
         let mut values = self.values.clone();
         values.push(value.to_owned());

@@ -18,6 +18,9 @@ use crate::{OnlineStore, PartitionFile};
 
 const AT: &str = "2018-08-01T10:40:00Z";
 
+/// Entity, chunk, path and country; fence, and value or tombstone.
+type Naive = BTreeMap<(String, usize, usize, Option<String>), (i64, Option<i64>)>;
+
 struct Opened {
     store: SqliteOnlineStore,
     clock: Arc<ManualClock>,
@@ -53,13 +56,12 @@ fn keys(table: &FeatureTable, rows: &[TestRow]) -> RecordBatch {
 
 #[tokio::test]
 async fn per_chunk_rows_are_last_writer_wins() {
-    for seed in 0..25 {
+    for seed in 0..10 {
         let mut random = fastrand::Rng::with_seed(seed);
         let opened = open().await;
         let table = table("user_num_posts", OnlineLayout::PerChunk);
         opened.store.ensure(&table).await.unwrap();
-        // (entity, chunk, path, country) -> (fence, value or tombstone)
-        let mut naive: BTreeMap<(String, usize, usize, Option<String>), (i64, Option<i64>)> = BTreeMap::new();
+        let mut naive: Naive = BTreeMap::new();
         for _ in 0..40 {
             let (chunk, path, fence) = (random.usize(0..2), random.usize(0..2), random.i64(0..12));
             let mut file = file(&table, ["2018-08-01T10:40:00Z", "2018-08-01T10:50:00Z"][chunk]);
