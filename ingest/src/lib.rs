@@ -23,6 +23,7 @@ mod unique;
 mod values;
 
 pub use discover::{BATCH_FILES, DiscoverError, Discovered, Found, Scope, Seen, discover};
+pub use import::{ImportError, ImportReport, ImportRequest, import};
 pub use layout::{FormatError, Layout, LayoutError, Matched};
 pub use location::{InvalidLocation, Location};
 pub use raw_table::RawTable;

@@ -25,9 +25,9 @@ impl Classify for FormatError {
 }
 
 impl Layout {
-    /// Whether the file's name has a `*`, so that [`Layout::format_key`] can give any number of names to one time.
+    /// Whether the layout has a `*`, so that [`Layout::format_key`] can give any number of names to one time.
     pub fn has_free_text(&self) -> bool {
-        self.tokens.rsplit(|token| *token == Token::Slash).next().is_some_and(|name| name.contains(&Token::Star))
+        self.tokens.contains(&Token::Star)
     }
 
     /// Writes a key whose match gives back `captures` (path captures first, then row captures, in their order) and

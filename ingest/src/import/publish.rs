@@ -1,0 +1,133 @@
+//! Putting complete files where the source finds them, each under a name that was free.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use flate2::bufread::GzDecoder;
+use futures::StreamExt;
+use neartime_model::FileKey;
+use object_store::buffered::BufWriter;
+use object_store::{Error, ObjectStoreExt};
+use tokio::io::AsyncWriteExt;
+use tokio::runtime::Handle;
+
+use super::ImportError;
+use super::cut::Staged;
+use super::name::{ContentId, Names};
+use crate::location::Location;
+use crate::source::Source;
+
+/// Puts files at a source's location.
+pub(super) struct Publisher<'a> {
+    location: &'a Location,
+    runtime: Handle,
+    staging: Staging,
+}
+
+/// A hidden directory for files that are not complete; it goes when the import ends.
+struct Staging(PathBuf);
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(directory = %self.0.display(), %error, "could not remove the files of an import under way");
+        }
+    }
+}
+
+impl<'a> Publisher<'a> {
+    pub(super) fn new(source: &'a Source, runtime: Handle) -> Result<Self, ImportError> {
+        static IMPORTS: AtomicU64 = AtomicU64::new(0);
+        // In the location itself, where a link is enough to publish; beside a bucket there is no such place.
+        let parent = source.location.as_directory().map_or_else(std::env::temp_dir, Path::to_owned);
+        let name = format!(".import-{}-{}", std::process::id(), IMPORTS.fetch_add(1, Ordering::Relaxed));
+        let staging = parent.join(name);
+        std::fs::create_dir_all(&staging).map_err(ImportError::local("create the directory", &staging))?;
+        Ok(Self { location: &source.location, runtime, staging: Staging(staging) })
+    }
+
+    /// Where files are made.
+    pub(super) fn staging(&self) -> &Path {
+        &self.staging.0
+    }
+
+    /// Gives a file its name; false if a file of the same content stands there already.
+    pub(super) fn publish(&self, names: &Names<'_>, file: &Staged, content: ContentId) -> Result<bool, ImportError> {
+        let mark = content.to_string();
+        for key in names.candidates(file.chunk, content) {
+            let key = FileKey::new(key?);
+            loop {
+                match self.mark_of(&key)? {
+                    Some(other) if other == mark.as_bytes() => return self.discard(&file.path).map(|()| false),
+                    Some(_) => break,
+                    None if self.create(&file.path, &key)? => return Ok(true),
+                    // Somebody else was faster: let us see who.
+                    None => {}
+                }
+            }
+        }
+        Err(ImportError::NoNameLeft { chunk: file.chunk, names: names.count(file.chunk) })
+    }
+
+    /// The comment in the gzip header of the object under `key`, empty if there is none; `None` without an object.
+    fn mark_of(&self, key: &FileKey) -> Result<Option<Vec<u8>>, ImportError> {
+        let head = self.runtime.block_on(async {
+            match self.location.store().get(&self.location.object_path(key)).await {
+                Ok(object) => object.into_stream().next().await.transpose().map(Option::unwrap_or_default).map(Some),
+                Err(Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        let head = head.map_err(|cause| self.unavailable(cause))?;
+        Ok(head.map(|head| {
+            let gz = GzDecoder::new(&head[..]);
+            gz.header().and_then(|header| header.comment()).unwrap_or_default().to_vec()
+        }))
+    }
+
+    /// Makes the object; false if there is one by now.
+    fn create(&self, from: &Path, key: &FileKey) -> Result<bool, ImportError> {
+        match self.location.as_directory() {
+            Some(directory) => link(from, &directory.join(key.as_str())),
+            None => self.upload(from, key).map(|()| true),
+        }
+    }
+
+    /// Two imports of one moment may overwrite each other's upload only if they are of the same content, or if the
+    /// layout has no `*`.
+    fn upload(&self, from: &Path, key: &FileKey) -> Result<(), ImportError> {
+        let path = self.location.object_path(key);
+        self.runtime.block_on(async {
+            let mut file = tokio::fs::File::open(from).await.map_err(ImportError::local("open", from))?;
+            let mut object = BufWriter::new(Arc::clone(self.location.store()), path);
+            let failed = |cause| self.unavailable(Error::Generic { store: "bucket", source: Box::new(cause) });
+            tokio::io::copy(&mut file, &mut object).await.map_err(failed)?;
+            object.shutdown().await.map_err(failed)
+        })?;
+        self.discard(from)
+    }
+
+    fn discard(&self, file: &Path) -> Result<(), ImportError> {
+        std::fs::remove_file(file).map_err(ImportError::local("remove", file))
+    }
+
+    fn unavailable(&self, cause: Error) -> ImportError {
+        ImportError::Unavailable { location: self.location.to_string(), cause }
+    }
+}
+
+/// Moves a file to a name that must be free; false if it is not.
+fn link(from: &Path, to: &Path) -> Result<bool, ImportError> {
+    let folder = to.parent().expect("a key lies in a folder");
+    std::fs::create_dir_all(folder).map_err(ImportError::local("create the directory", folder))?;
+    match std::fs::hard_link(from, to) {
+        Ok(()) => std::fs::remove_file(from).map_err(ImportError::local("remove", from))?,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+        // A file system without links: the test and the move are two steps there.
+        Err(_) if to.exists() => return Ok(false),
+        Err(_) => std::fs::rename(from, to).map_err(ImportError::local("write", to))?,
+    }
+    Ok(true)
+}
