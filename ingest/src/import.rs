@@ -13,6 +13,7 @@ mod cut;
 mod input;
 mod name;
 mod publish;
+mod sort;
 #[cfg(test)]
 mod tests;
 
@@ -21,19 +22,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use neartime_model::{Chunk, Classify, ErrorKind, FileKey, Instant};
+use neartime_model::{Chunk, Classify, ErrorKind};
 use tokio::runtime::Handle;
 
 use crate::layout::FormatError;
-use crate::lines::{Fields, Line, Lines, Raw, Refusal, Taken};
-use crate::read::ReadError;
-use crate::report::{BadLine, Findings, Reason, excerpt};
-use crate::source::{ColumnKind, Source};
-use crate::values::TimeReader;
+use crate::report::{BadLine, Findings, Reason};
+use crate::source::Source;
 use cut::Cut;
-use input::Input;
 use name::{ContentId, Names};
 use publish::Publisher;
+use sort::{EventTime, Sorted, Sorter, Stop};
 
 /// What is to be imported.
 #[derive(Clone, Debug, Default)]
@@ -145,7 +143,7 @@ pub async fn import(source: &Arc<Source>, request: ImportRequest) -> Result<Impo
 struct Import<'a> {
     source: &'a Source,
     request: &'a ImportRequest,
-    event_time: (usize, TimeReader),
+    event_time: EventTime,
     names: Names<'a>,
     publisher: Publisher<'a>,
     findings: Findings,
@@ -155,7 +153,7 @@ struct Import<'a> {
 impl<'a> Import<'a> {
     fn new(source: &'a Source, request: &'a ImportRequest, runtime: Handle) -> Result<Self, ImportError> {
         let invalid = |problem| ImportError::Invalid { source_name: source.name.to_string(), problem };
-        let event_time = event_time(source).ok_or_else(|| {
+        let event_time = EventTime::of(source).ok_or_else(|| {
             invalid("it has no event time to cut by: name a timestamp column in its event_time".to_owned())
         })?;
         let names = Names::new(source, &request.captures).map_err(invalid)?;
@@ -170,83 +168,18 @@ impl<'a> Import<'a> {
 
     fn run(mut self) -> Result<ImportReport, ImportError> {
         for path in &self.request.files {
-            let mut findings = Findings::default();
-            match self.cut(path, &mut findings) {
-                Ok((cut, content)) => self.publish(cut, content)?,
-                Err(Stop::Broken(reason)) => {
-                    self.report.broken.push((path.clone(), reason));
-                    continue;
+            let sorter = Sorter::new(self.source, &self.event_time, path, self.publisher.staging());
+            match sorter.sort(&self.request.bytes_read) {
+                Ok(Sorted { cut, content, findings }) => {
+                    self.publish(cut, content)?;
+                    self.findings.merge(findings);
                 }
+                Err(Stop::Broken(reason)) => self.report.broken.push((path.clone(), reason)),
                 Err(Stop::Error(error)) => return Err(error),
             }
-            self.findings.merge(findings);
         }
         let found = self.findings.into_report(0);
         Ok(ImportReport { lines: found.lines, refused: found.counts, examples: found.examples, ..self.report })
-    }
-
-    /// Reads one input file and sorts its lines into chunks.
-    fn cut(&mut self, path: &Path, findings: &mut Findings) -> Result<(Cut, ContentId), Stop> {
-        let mut input = Input::open(path, &self.request.bytes_read)?;
-        let mut content = ContentId::default();
-        let mut cut = Cut::new(self.publisher.staging());
-        let mut fields = Fields::new(self.source);
-        fields.begin_file();
-        let mut lines = Lines::new();
-        lines.begin_file(fields.quoting());
-        let mut scratch = Vec::new();
-        while let Some((number, line)) = lines.next(&mut input)? {
-            let refuse = |findings: &mut Findings, reason: Reason, column: Option<usize>, line: &[u8]| {
-                findings.refuse(reason, || BadLine {
-                    key: FileKey::new(path.display().to_string()),
-                    line: number,
-                    column: column.map(|column| self.source.columns[column].name.clone()),
-                    reason,
-                    text: excerpt(line),
-                });
-            };
-            let whole = match line {
-                Line::Whole(whole) => whole,
-                Line::TooLong(head) => {
-                    content.add(head);
-                    findings.lines += 1;
-                    refuse(findings, Reason::LineTooLong, None, head);
-                    continue;
-                }
-            };
-            content.add(whole);
-            let text = fields.trim(whole);
-            if text.is_empty() {
-                continue;
-            }
-            match fields.take(text) {
-                Ok(Taken::Header) => {
-                    cut.set_header(whole);
-                    continue;
-                }
-                Ok(Taken::Row) => {}
-                Err(Refusal::File(reason)) => return Err(Stop::Broken(reason)),
-                Err(Refusal::Line(reason)) => {
-                    findings.lines += 1;
-                    refuse(findings, reason, None, text);
-                    continue;
-                }
-            }
-            findings.lines += 1;
-            let (column, reader) = &self.event_time;
-            match self.chunk_of(reader, fields.raw(text, *column), &mut scratch) {
-                Ok(chunk) => cut.add(chunk, whole).map_err(Stop::Error)?,
-                Err(reason) => refuse(findings, reason, Some(*column), text),
-            }
-        }
-        Ok((cut, content))
-    }
-
-    fn chunk_of(&self, reader: &TimeReader, raw: Raw<'_>, scratch: &mut Vec<u8>) -> Result<Chunk, Reason> {
-        let millis = reader.read(raw, scratch).map_err(|_| Reason::BadEventTime)?.ok_or(Reason::MissingEventTime)?;
-        let chunk = self.source.width.chunk_of(Instant::from_millis(millis));
-        // No layout can name what lies beyond.
-        if name::has_four_digits(chunk.start()) { Ok(chunk) } else { Err(Reason::BadEventTime) }
     }
 
     fn publish(&mut self, cut: Cut, content: ContentId) -> Result<(), ImportError> {
@@ -262,35 +195,5 @@ impl<'a> Import<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// Why the reading of one input file ended early.
-enum Stop {
-    /// The file is to blame: the others go on.
-    Broken(String),
-    Error(ImportError),
-}
-
-impl From<ReadError> for Stop {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Broken { reason, .. } => Self::Broken(reason),
-            other => Self::Broken(other.to_string()),
-        }
-    }
-}
-
-impl From<ImportError> for Stop {
-    fn from(error: ImportError) -> Self {
-        Self::Error(error)
-    }
-}
-
-fn event_time(source: &Source) -> Option<(usize, TimeReader)> {
-    let column = source.event_time_column()?;
-    match &source.columns[column].kind {
-        ColumnKind::Timestamp { unit, zone } => Some((column, TimeReader::new(unit, zone))),
-        _ => None,
     }
 }

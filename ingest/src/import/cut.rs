@@ -13,6 +13,7 @@ use super::name::ContentId;
 
 /// Collected lines, over all chunks, that are held in memory.
 const MAX_HELD_BYTES: usize = 64 << 20;
+const MARKING_THREADS: usize = 16;
 /// Where the comment stands in the header of the gzip member that begins a file, which has neither name nor extras.
 const COMMENT_AT: u64 = 10;
 
@@ -78,10 +79,9 @@ impl Cut {
         let mut files = Vec::new();
         for chunk in chunks {
             self.flush(chunk)?;
-            let (path, lines) = (self.path(chunk), self.chunks[&chunk].lines);
-            mark(&path, content).map_err(ImportError::local("finish", &path))?;
-            files.push(Staged { chunk, path, lines });
+            files.push(Staged { chunk, path: self.path(chunk), lines: self.chunks[&chunk].lines });
         }
+        mark_all(&files, content)?;
         Ok(files)
     }
 
@@ -134,6 +134,23 @@ fn append(path: &Path, begun: bool, header: &[u8], lines: &[u8]) -> std::io::Res
     member.write_all(header)?;
     member.write_all(lines)?;
     member.finish().map(drop)
+}
+
+/// Marks files with several threads: each waits for the disk, which serves those who wait together.
+fn mark_all(files: &[Staged], content: ContentId) -> Result<(), ImportError> {
+    std::thread::scope(|scope| {
+        let parts = files.chunks(files.len().div_ceil(MARKING_THREADS).max(1));
+        let threads: Vec<_> = parts
+            .map(|part| {
+                scope.spawn(move || {
+                    part.iter().try_for_each(|file| {
+                        mark(&file.path, content).map_err(ImportError::local("finish", &file.path))
+                    })
+                })
+            })
+            .collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("marking does not panic"))
+    })
 }
 
 /// Writes the mark over its place in the header, which no checksum covers.

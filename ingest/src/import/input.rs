@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use neartime_model::FileKey;
 
-use super::{ImportError, Stop};
+use super::ImportError;
+use super::sort::Stop;
 use crate::inflate::{Inflater, MAGIC_BYTES, inflater_for};
 use crate::lines::ReadBytes;
 use crate::read::ReadError;

@@ -3,7 +3,7 @@ use std::io::{Read, Write};
 
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use neartime_model::{ChunkWidth, Span};
+use neartime_model::{ChunkWidth, Instant, Span};
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 
@@ -11,12 +11,12 @@ use super::*;
 use crate::discover::{Found, Scope, discover};
 use crate::layout::Layout;
 use crate::location::Location;
-use crate::source::{Column, Delimited, Format, Header, SourceSpec};
+use crate::source::{Column, ColumnKind, Delimited, Format, Header, SourceSpec, TimeUnit, Zone};
 
 const STARRED: &str = "%Y/%m/%d/%H%M*.gz";
 
 fn spec(location: Location, layout: &str, format: Format) -> SourceSpec {
-    let kind = ColumnKind::Timestamp { unit: crate::source::TimeUnit::Secs, zone: crate::source::Zone::default() };
+    let kind = ColumnKind::Timestamp { unit: TimeUnit::Secs, zone: Zone::default() };
     let columns = vec![Column::new("user", "string".parse().unwrap()), Column::new("ts", kind)];
     SourceSpec::new("events".parse().unwrap(), location, Layout::parse(layout).unwrap(), format, columns)
 }
