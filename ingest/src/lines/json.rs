@@ -101,7 +101,7 @@ impl Walker {
     /// Walks over the members of an object from behind its opening brace.
     fn object(&mut self, line: &[u8], mut pos: usize, node: usize) -> Result<Walk, Breach> {
         pos = scan::skip_space(line, pos);
-        if scan::byte(line, pos)? == b'}' {
+        if scan::byte(line, pos) == b'}' {
             return Ok(Walk::Closed(pos + 1));
         }
         loop {
@@ -116,7 +116,7 @@ impl Walker {
                 None => pos = scan::skip_value(line, pos, &mut self.stack)?,
             }
             pos = scan::skip_space(line, pos);
-            match scan::byte(line, pos)? {
+            match scan::byte(line, pos) {
                 b',' => pos = scan::skip_space(line, pos + 1),
                 b'}' => return Ok(Walk::Closed(pos + 1)),
                 _ => return Err(Breach),
@@ -144,7 +144,7 @@ impl Walker {
     fn value(&mut self, line: &[u8], pos: usize, target: Target) -> Result<Walk, Breach> {
         let open = self.open;
         let (noted, end) = match target.child {
-            Some(child) if scan::byte(line, pos)? == b'{' => match self.object(line, pos + 1, child)? {
+            Some(child) if scan::byte(line, pos) == b'{' => match self.object(line, pos + 1, child)? {
                 // Then the object itself is not wanted: it would still be open.
                 Walk::Done => return Ok(Walk::Done),
                 Walk::Closed(end) => (Slot { kind: Kind::Container, start: offset(pos), end: offset(end) }, end),
@@ -162,7 +162,7 @@ impl Walker {
     /// Where the value at `pos` stands, and the position behind it.
     #[inline]
     fn note(&mut self, line: &[u8], pos: usize) -> Result<(Slot, usize), Breach> {
-        let (kind, start, end, after) = match scan::byte(line, pos)? {
+        let (kind, start, end, after) = match scan::byte(line, pos) {
             b'"' => {
                 let string = scan::string(line, pos)?;
                 let kind = if string.escaped { Kind::Escaped } else { Kind::Text };

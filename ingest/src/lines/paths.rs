@@ -18,6 +18,8 @@ pub(crate) struct Target {
 /// One key of an object that leads to a wanted value.
 #[derive(Debug)]
 struct Key {
+    /// What [`head`] makes of the name.
+    head: u64,
     name: Box<[u8]>,
     target: Target,
 }
@@ -90,7 +92,9 @@ impl Paths {
         if node.lengths & length_bit(name) == 0 {
             return None;
         }
-        node.keys.iter().find(|key| *key.name == *name).map(|key| key.target)
+        let head = head(name);
+        let is_it = |key: &&Key| key.head == head && key.name.len() == name.len() && tail(&key.name) == tail(name);
+        node.keys.iter().find(is_it).map(|key| key.target)
     }
 
     /// The slot of the value that the keys `steps` lead to.
@@ -123,7 +127,11 @@ impl Paths {
         if let Some(at) = keys.iter().position(|key| *key.name == **name) {
             return at;
         }
-        keys.push(Key { name: name.clone().into(), target: Target { key: self.keys, ..Target::default() } });
+        keys.push(Key {
+            head: head(name),
+            name: name.clone().into(),
+            target: Target { key: self.keys, ..Target::default() },
+        });
         self.keys += 1;
         self.nodes[node].lengths |= length_bit(name);
         self.nodes[node].keys.len() - 1
@@ -139,6 +147,24 @@ impl Paths {
         }
         sum
     }
+}
+
+/// The first eight bytes of a name (of a shorter one all of them, some twice) as a number: together with the length it
+/// tells short names apart, without a call to compare them.
+#[inline(always)]
+fn head(name: &[u8]) -> u64 {
+    let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
+    match (name.first_chunk::<8>(), name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        (Some(first), ..) => u64::from_le_bytes(*first),
+        (None, Some(first), Some(last)) => half(first) | half(last) << 32,
+        _ => name.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+    }
+}
+
+/// What [`head`] leaves out.
+#[inline(always)]
+fn tail(name: &[u8]) -> &[u8] {
+    name.get(8..).unwrap_or_default()
 }
 
 fn length_bit(name: &[u8]) -> u64 {
