@@ -55,7 +55,7 @@ reasons! {
     BadEventTime = "bad_event_time",
     /// The event time is later than the chunk's end by more than `max_ahead`.
     TooFarAhead = "too_far_ahead",
-    /// The event time is earlier than the chunk's end by more than `max_behind`.
+    /// The event time is earlier than the chunk's start by more than `max_behind`.
     TooFarBehind = "too_far_behind",
     /// The event time lies outside the chunk, and the source says `outside = "quarantine"`.
     OutsideChunk = "outside_chunk",

@@ -264,7 +264,7 @@ impl EventTime {
             column,
             reader: reader.clone(),
             // Instants are compared in whole milliseconds, as they are read.
-            earliest: (chunk.end() - source.max_behind).as_millis(),
+            earliest: (chunk.start() - source.max_behind).as_millis(),
             latest: (chunk.end() + source.max_ahead).as_millis(),
             start: chunk.start().as_millis(),
             end: chunk.end().as_millis(),

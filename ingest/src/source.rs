@@ -67,7 +67,7 @@ pub struct SourceSpec {
     pub outside: Outside,
     /// Rows later than the chunk's end by more than this are quarantined.
     pub max_ahead: Span,
-    /// Rows earlier than the chunk's end by more than this are quarantined.
+    /// Rows earlier than the chunk's start by more than this are quarantined.
     pub max_behind: Span,
     /// The column that tells one event from another: within a task the first by event time, key and line stays.
     pub unique: Option<String>,
