@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{exec_err, plan_err};
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -174,17 +175,19 @@ impl PartitionStream for OneShotPartition {
             }
         };
         let projected = Arc::clone(&schema);
-        let batches = stream.map(move |batch| {
-            let batch = batch?.project(&positions)?;
-            Ok::<_, DataFusionError>(batch.with_schema(Arc::clone(&projected))?)
+        let batches = stream.map_ok(move |batch| {
+            let columns = positions.iter().map(|&at| Arc::clone(batch.column(at))).collect();
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            Ok(RecordBatch::try_new_with_options(Arc::clone(&projected), columns, &options)?)
         });
-        Box::pin(RecordBatchStreamAdapter::new(schema, batches.into_stream()))
+        let batches = batches.map(|batch| batch.flatten());
+        Box::pin(RecordBatchStreamAdapter::new(schema, batches))
     }
 }
 
 /// Where the stream has the columns of `wanted`.
 fn positions(wanted: &SchemaRef, stream: &SchemaRef) -> Result<Vec<usize>> {
-    let position = |field: &Arc<datafusion::arrow::datatypes::Field>| match stream.column_with_name(field.name()) {
+    let position = |field: &Arc<Field>| match stream.column_with_name(field.name()) {
         Some((at, found)) if found.data_type() == field.data_type() => Ok(at),
         Some((_, found)) => exec_err!(
             "the events carry `{}` as {}, and the feature was compiled for {}",

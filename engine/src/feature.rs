@@ -27,6 +27,10 @@ pub trait Feature: Send + Sync + fmt::Debug {
 
     /// Cleans and filters `events` (the source's columns, its captures, and `data_chunk`) and selects exactly the
     /// columns that the engine asks for.
+    ///
+    /// `col("name")` folds names to lower case and takes dots for tables; `ident("userId")` takes them as they are.
+    /// Conversions, arithmetic and DataFusion's functions give null, and are counted, where they would fail on a row;
+    /// functions of the author's own are called as they are, and their errors fail the run.
     fn preprocess(&self, events: DataFrame) -> Result<DataFrame>;
 
     /// How long its rows stay in the online store after the end of their chunk; `None` is for ever.

@@ -20,7 +20,7 @@ use futures::StreamExt;
 
 use crate::counts::Drop;
 use crate::engines::instant_type;
-use crate::{Counts, Engine, InputKind, SchemaMismatch};
+use crate::{Counts, Engine, InputColumn, InputKind, SchemaMismatch};
 
 /// Longest key (and item), in bytes of text.
 const MAX_KEY_BYTES: usize = 1024;
@@ -44,14 +44,8 @@ impl Guard {
     /// Checks what `preprocess` yields against what the engine asks for.
     pub(crate) fn new(engine: &dyn Engine, found: &Schema) -> Result<Self, SchemaMismatch> {
         let mismatch = |reason: String| SchemaMismatch::new(engine, reason, found);
-        if engine.keys().is_empty() {
-            return Err(mismatch("a feature has at least one key".to_owned()));
-        }
         let asked = engine.input();
-        if let Some(twice) = (1..asked.len()).find(|&at| asked[..at].iter().any(|column| column.name == asked[at].name))
-        {
-            return Err(mismatch(format!("`{}` cannot be a key twice, or beside the engine's own", asked[twice].name)));
-        }
+        check_names(engine, &asked).map_err(mismatch)?;
         let mut columns = Vec::new();
         let mut fields = Vec::new();
         let mut guard = |at: usize, name: &str, kind: InputKind| {
@@ -154,6 +148,18 @@ impl Keep {
             Some(keep) => columns.iter().map(|column| Ok(filter(column, &keep)?)).collect(),
             None => Ok(columns),
         }
+    }
+}
+
+/// A feature has a key, and a name is a key or one of the engine's own, once.
+fn check_names(engine: &dyn Engine, asked: &[InputColumn]) -> Result<(), String> {
+    if engine.keys().is_empty() {
+        return Err("a feature has at least one key".to_owned());
+    }
+    let is_again = |at: &usize| asked[..*at].iter().any(|column| column.name == asked[*at].name);
+    match (1..asked.len()).find(is_again) {
+        Some(at) => Err(format!("`{}` cannot be a key twice, or beside the engine's own", asked[at].name)),
+        None => Ok(()),
     }
 }
 

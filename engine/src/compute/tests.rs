@@ -1,5 +1,7 @@
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::compute::concat_batches;
+use datafusion::error::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::SessionConfig;
@@ -67,19 +69,25 @@ async fn rows_are_sorted_by_bytes_with_nulls_first() {
 
 #[tokio::test]
 async fn more_groups_than_memory_go_to_disk_and_come_back() {
-    let rows = random_rows(200_000, 100_000);
+    let rows = random_rows(120_000, 60_000);
     let feature = spend();
     let feature = compile(Arc::clone(&feature), &table_of(feature.as_ref(), &rows, "id")).unwrap();
     let expected = run(&feature, vec![rows.clone()]).await.0;
-    let runtime =
-        RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(16 << 20))).build_arc().unwrap();
-    let config = SessionConfig::new().with_sort_spill_reservation_bytes(2 << 20);
-    let context = Arc::new(TaskContext::default().with_session_config(config).with_runtime(runtime));
-    let batches = futures::stream::iter(in_batches(&rows, 8_192).into_iter().map(Ok));
-    let input = Box::pin(RecordBatchStreamAdapter::new(rows.schema(), batches));
-    let computed = feature.compute(context, input).await.unwrap();
-    let spilled: Vec<RecordBatch> = computed.rows.try_collect().await.unwrap();
+    let within_memory = async |disk: DiskManagerMode| {
+        let pool = Arc::new(FairSpillPool::new(10 << 20));
+        let disk = DiskManagerBuilder::default().with_mode(disk);
+        let runtime =
+            RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc().unwrap();
+        let config = SessionConfig::new().with_sort_spill_reservation_bytes(2 << 20);
+        let context = Arc::new(TaskContext::default().with_session_config(config).with_runtime(runtime));
+        let batches = futures::stream::iter(in_batches(&rows, 8_192).into_iter().map(Ok));
+        let input = Box::pin(RecordBatchStreamAdapter::new(rows.schema(), batches));
+        feature.compute(context, input).await.unwrap().rows.try_collect::<Vec<_>>().await
+    };
+    let spilled = within_memory(DiskManagerMode::OsTmpDirectory).await.unwrap();
     assert_eq!(concat_batches(&expected.schema(), &spilled).unwrap(), expected);
+    let exhausted = within_memory(DiskManagerMode::Disabled).await.unwrap_err();
+    assert!(matches!(exhausted.find_root(), DataFusionError::ResourcesExhausted(_)), "{exhausted}");
 }
 
 #[tokio::test]

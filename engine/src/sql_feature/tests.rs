@@ -70,6 +70,16 @@ async fn data_chunk_and_a_time_of_its_own_may_be_used() {
 }
 
 #[tokio::test]
+async fn keys_may_be_constants_and_nothing_read() {
+    let total = spec("rollup", &["id"], &[("id", "'all'")]);
+    let wanted = compiled(total.clone(), &posts()).unwrap().wanted().clone();
+    assert_eq!((wanted.columns.len(), wanted.rows), (0, None));
+    assert_eq!(rows(total, posts()).await, ["id row_count", "all 4"]);
+    let nothing = spec("rollup", &["id", "brand"], &[("id", "null"), ("brand", "brand")]);
+    assert_eq!(rows(nothing, posts()).await, ["id brand row_count", " olx 4"]);
+}
+
+#[tokio::test]
 async fn items_may_be_lists() {
     let events = events([
         ("user", text(["u", "u"])),
