@@ -5,34 +5,34 @@ const Z_95: f64 = 1.959964;
 
 /// The four exact counts of a cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct CellCounts {
+pub struct CellCounts {
     /// |s∩p|: users of the segment on the site, order rule included.
-    pub(crate) segment_site: u32,
+    pub segment_site: u32,
     /// |S_g∩p|: users of any segment of the group on the site.
-    pub(crate) group_site: u32,
+    pub group_site: u32,
     /// |s|: users alive in the segment.
-    pub(crate) segment: u32,
+    pub segment: u32,
     /// |S_g|: users alive in any segment of the group.
-    pub(crate) group: u32,
+    pub group: u32,
 }
 
 /// What the counts of a cell say.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Measures {
+pub struct Measures {
     /// 100 · (|s∩p| / |S_g∩p|) / (|s| / |S_g|); `None` where a denominator is zero. 100 is "as expected".
-    pub(crate) index: Option<f64>,
+    pub index: Option<f64>,
     /// How many standard deviations |s∩p| lies from what a random draw of the site's users would give; `None` where
     /// such draws cannot vary.
-    pub(crate) z: Option<f64>,
+    pub z: Option<f64>,
     /// Lower end of the index's 95 % interval.
-    pub(crate) low: Option<f64>,
+    pub low: Option<f64>,
     /// Upper end of the index's 95 % interval.
-    pub(crate) high: Option<f64>,
+    pub high: Option<f64>,
 }
 
 impl CellCounts {
     /// Computes index, z and interval, taking the site's users as a draw without replacement from the group's.
-    pub(crate) fn measure(self) -> Measures {
+    pub fn measure(self) -> Measures {
         let [a, site, b, group] = [self.segment_site, self.group_site, self.segment, self.group].map(f64::from);
         if self.group_site == 0 || self.segment == 0 || self.group == 0 {
             return Measures::default();
@@ -60,7 +60,7 @@ impl CellCounts {
 }
 
 /// The two-sided p-value of a z score: how often chance alone would go as far, either way.
-pub(crate) fn p_value(z: f64) -> f64 {
+pub fn p_value(z: f64) -> f64 {
     libm::erfc(z.abs() / std::f64::consts::SQRT_2)
 }
 

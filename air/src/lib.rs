@@ -34,6 +34,7 @@ pub use air::Air;
 pub use bar::{Bar, Tone};
 pub use config::{AirConfig, Membership, Order};
 pub use error::AirError;
+pub use index::{CellCounts, Measures, p_value};
 pub use names::{Groups, SiteNames, read_groups, read_site_names};
 pub use publish::{LiveReport, Publisher, ShowQuery, Sort, SqlitePublisher};
 pub use refresh::{Effort, Work};

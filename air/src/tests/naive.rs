@@ -37,32 +37,57 @@ pub(super) fn count(files: &Files, config: &AirConfig, groups: &Groups, as_of: I
         of_group.entry(group).or_default().insert(segment);
     });
     let site_ids: BTreeSet<&String> = sites.values().flat_map(|items| items.keys()).collect();
-    let none = BTreeMap::new();
+    let segment_ids: Vec<&String> = of_group.values().flatten().copied().collect();
+    // By user: the first time in each segment, and on each site.
+    let times: Vec<(BTreeMap<&String, i64>, BTreeMap<&String, i64>)> = segments
+        .keys()
+        .chain(sites.keys())
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .map(|user| (pick(&segments, user, &segment_ids), pick(&sites, user, &site_ids)))
+        .collect();
 
     let mut cells = Cells::new();
-    for site in site_ids {
+    for &site in &site_ids {
+        let counts = |first: Option<&i64>, visit: Option<&i64>| match (first, visit) {
+            (Some(first), Some(visit)) => config.order == Order::Any || first < visit,
+            _ => false,
+        };
         for (group, members) in &of_group {
-            let on_site = |segment: &String, user: &String| {
-                let first = segments.get(user).unwrap_or(&none).get(segment);
-                let visit = sites.get(user).unwrap_or(&none).get(site);
-                matches!((first, visit), (Some(first), Some(visit)) if config.order == Order::Any || first < visit)
-            };
-            let users = |test: &dyn Fn(&String) -> bool| segments.keys().filter(|user| test(user)).count() as u32;
-            let is_in = |segment: &String, user: &String| segments[user].contains_key(segment);
-            let group_site = users(&|user| members.iter().any(|segment| on_site(segment, user)));
-            if group_site == 0 {
-                continue;
+            let mut on_site: BTreeMap<&String, u32> = members.iter().map(|segment| (*segment, 0)).collect();
+            let mut in_segment = on_site.clone();
+            let (mut in_group, mut group_site) = (0, 0);
+            for (firsts, visits) in &times {
+                let (mut any, mut any_on_site) = (false, false);
+                for &segment in members {
+                    if firsts.contains_key(segment) {
+                        any = true;
+                        *in_segment.get_mut(segment).unwrap() += 1;
+                    }
+                    if counts(firsts.get(segment), visits.get(site)) {
+                        any_on_site = true;
+                        *on_site.get_mut(segment).unwrap() += 1;
+                    }
+                }
+                in_group += u32::from(any);
+                group_site += u32::from(any_on_site);
             }
-            let in_group = users(&|user| members.iter().any(|segment| is_in(segment, user)));
-            for &segment in members {
+            for &segment in members.iter().filter(|_| group_site > 0) {
                 let key = (site.clone(), group.clone(), segment.clone());
-                let counts =
-                    [users(&|user| is_in(segment, user)), in_group, users(&|user| on_site(segment, user)), group_site];
-                cells.insert(key, counts);
+                cells.insert(key, [in_segment[segment], in_group, on_site[segment], group_site]);
             }
         }
     }
     cells
+}
+
+fn pick<'a>(
+    living: &BTreeMap<String, BTreeMap<String, i64>>,
+    user: &String,
+    items: impl IntoIterator<Item = &'a &'a String>,
+) -> BTreeMap<&'a String, i64> {
+    let Some(of_user) = living.get(user) else { return BTreeMap::new() };
+    items.into_iter().filter_map(|item| of_user.get(*item).map(|first| (*item, *first))).collect()
 }
 
 /// By user, by item: when the last run began, for the items alive.

@@ -111,7 +111,7 @@ async fn ten_thousand_users_as_in_nested_loops() {
 
 #[tokio::test]
 async fn step_by_step_is_the_same_as_anew() {
-    for seed in 0..6 {
+    for seed in 0..4 {
         let mut random = fastrand::Rng::with_seed(seed);
         let alive = [Span::from_mins(150), Span::from_days(1), Span::from_days(4)][random.usize(0..3)];
         let order = if seed == 3 { Order::Any } else { Order::Before };
@@ -121,7 +121,7 @@ async fn step_by_step_is_the_same_as_anew() {
         let groups = if seed % 2 == 0 { groups } else { Groups::All };
         let mut now_mins = random.i64(0..2_000);
         let mut touched = 0;
-        for step in 0..25 {
+        for step in 0..20 {
             let day = now_mins / 1440;
             let files = random.usize(0..4);
             add_files(&mut world, &mut random, day..day + 1, files, 200, 60);
@@ -138,7 +138,7 @@ async fn step_by_step_is_the_same_as_anew() {
             // Usually a little later, sometimes days.
             now_mins += if step % 9 == 8 { random.i64(0..4_000) } else { random.i64(0..200) };
         }
-        assert!(touched > 5, "only {touched} steps counted the touched users alone");
+        assert!(touched > 4, "only {touched} steps counted the touched users alone");
     }
 }
 

@@ -1,0 +1,119 @@
+//! What `bench/air` runs: reports over a generated features store, timed, and formulas on given cells.
+//!
+//! ```text
+//! report count STORE UDB AS_OF...   makes a report as of each instant in turn, in a fresh process or not;
+//!                                   times go to standard error, the last report's cells to standard output as CSV
+//! report cells                      reads `a,A,b,B` lines, writes `index,z,low,high,p`
+//! ```
+#![expect(clippy::print_stdout, reason = "a program whose output others read")]
+
+use std::error::Error;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant as Stopwatch;
+
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use neartime_air::{
+    Air, AirConfig, Alive, CellCounts, Effort, Membership, Order, Report, SqlitePublisher, Thresholds, p_value,
+};
+use neartime_engine::{Aggregate, FeatureTable, OnlineLayout, OutputColumn, OutputSchema, Role};
+use neartime_model::{ChunkWidth, FeatureName, FeatureVersion, Fence, Instant, OutputName, SourceName, Span};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // Cargo adds `--bench`.
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["cells"] => cells(),
+        ["count", store, udb, instants @ ..] if !instants.is_empty() => {
+            let instants = instants.iter().map(|instant| instant.parse()).collect::<Result<Vec<Instant>, _>>()?;
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(count(Path::new(store), Path::new(udb), &instants))
+        }
+        // `cargo test --benches` runs this without arguments.
+        _ => Ok(()),
+    }
+}
+
+fn cells() -> Result<(), Box<dyn Error>> {
+    for line in std::io::stdin().lines() {
+        let line = line?;
+        let numbers = line.split(',').map(str::parse).collect::<Result<Vec<u32>, _>>()?;
+        let [segment_site, group_site, segment, group] = numbers[..] else { return Err("four numbers a line".into()) };
+        let measures = CellCounts { segment_site, group_site, segment, group }.measure();
+        let text = |number: Option<f64>| number.map(|number| number.to_string()).unwrap_or_default();
+        let values = [measures.index, measures.z, measures.low, measures.high, measures.z.map(p_value)].map(text);
+        println!("{}", values.join(","));
+    }
+    Ok(())
+}
+
+async fn count(store: &Path, udb: &Path, instants: &[Instant]) -> Result<(), Box<dyn Error>> {
+    let groups = store.join("groups.csv");
+    let config = AirConfig {
+        segments: vec![member("user_segments")?],
+        sites: vec![member("user_sites")?],
+        groups: groups.exists().then_some(groups),
+        site_names: None,
+        order: Order::Before,
+        thresholds: Thresholds { min_overlap: 0, min_site_audience: 0 },
+    };
+    std::fs::create_dir_all(udb)?;
+    let publisher = Arc::new(SqlitePublisher::open(udb.join("air.db")).await?);
+    let features_store = store.to_owned();
+    let air = Air { config, features_store, udb: udb.to_owned(), publisher, effort: Effort::default() };
+    let mut last = None;
+    for (number, &as_of) in (1..).zip(instants) {
+        let begun = Stopwatch::now();
+        let report = air.compute(as_of, fence(udb, number)?).await?;
+        eprintln!("{as_of}: {:.3} s, {:?}, {} rows", begun.elapsed().as_secs_f64(), report.work, report.len());
+        last = Some(report);
+    }
+    last.map_or(Ok(()), |report| print(&report))
+}
+
+/// Fences grow from process to process.
+fn fence(udb: &Path, number: i64) -> Result<Fence, Box<dyn Error>> {
+    let path = udb.join("fence");
+    let last: i64 = std::fs::read_to_string(&path).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let fence = last + number;
+    std::fs::write(&path, fence.to_string())?;
+    Ok(Fence(fence))
+}
+
+fn print(report: &Report) -> Result<(), Box<dyn Error>> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    writeln!(out, "site,segment_group,segment,segment_users,group_users,segment_site_users,group_site_users")?;
+    for row in report.rows() {
+        let (a, all) = (row.segment_site_users.unwrap_or(0), row.group_site_users.unwrap_or(0));
+        let (site, group, segment) = (row.site, row.segment_group, row.segment);
+        writeln!(out, "{site},{group},{segment},{},{},{a},{all}", row.segment_users, row.group_users)?;
+    }
+    Ok(out.flush()?)
+}
+
+fn member(name: &str) -> Result<Membership, Box<dyn Error>> {
+    let column = |name: &str, data_type, role| -> Result<OutputColumn, Box<dyn Error>> {
+        Ok(OutputColumn { name: OutputName::new(name)?, data_type, role })
+    };
+    let time = || DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+    let output = OutputSchema::new(vec![
+        column("id", DataType::Utf8, Role::Entity)?,
+        column("item", DataType::Utf8, Role::Item)?,
+        column("min_ts", time(), Role::Value(Aggregate::Min))?,
+        column("max_ts", time(), Role::Value(Aggregate::Max))?,
+    ]);
+    let table = FeatureTable {
+        name: FeatureName::new(name)?,
+        version: FeatureVersion(1),
+        engine: "segment_membership",
+        source: SourceName::new("events")?,
+        width: ChunkWidth::HOUR,
+        output,
+        online: OnlineLayout::PerChunk,
+        retention: None,
+        ratios: Vec::new(),
+    };
+    let days = Span::from_days(30);
+    Ok(Membership { table: Arc::new(table), alive: Alive::For(days), max_behind: days })
+}
