@@ -76,7 +76,8 @@ pub struct Discovered {
     pub matched: u64,
     /// Files of the layout that were listed but lie outside of the wanted time.
     pub outside: u64,
-    /// Listed files that are not of the layout. Those whose name, or a folder's, begins with `.` or `_` do not count.
+    /// Listed files that are not of the layout. Those whose name, or a folder's, begins with `.` or `_` do not count;
+    /// folders in which nothing can match are looked into by [`Scope::Everything`] alone.
     pub unmatched: u64,
     /// Keys of some of them.
     pub unmatched_examples: Vec<String>,

@@ -73,7 +73,7 @@ pub struct SourceSpec {
     pub unique: Option<String>,
     /// Columns without which a line is quarantined.
     pub required: Vec<String>,
-    /// Files of chunks that begin before this are not registered.
+    /// Files with a layout time before this are not registered.
     pub since: Option<Instant>,
     /// How far behind a path's newest seen day a pass of discovery begins.
     pub look_back: Span,
