@@ -30,6 +30,9 @@ use crate::source::Source;
 use crate::unique;
 use inflated::{InflatedFile, ReadAhead, Size};
 
+/// Another thread is worth its start for so many stored bytes.
+const BYTES_A_THREAD: u64 = 256 << 10;
+
 /// A read under way. Dropping it stops the read.
 #[derive(Debug)]
 pub struct Reading {
@@ -130,6 +133,8 @@ impl Reader {
         threads: usize,
     ) -> Result<ReadReport, ReadError> {
         let next = AtomicUsize::new(0);
+        let stored: u64 = files.iter().map(|(input, _)| input.size).sum();
+        let threads = threads.min(1 + usize::try_from(stored / BYTES_A_THREAD).unwrap_or(threads));
         let read_ahead = files.len() < threads;
         let outcome = Mutex::new(Ok(Findings::default()));
         let work = || {

@@ -108,7 +108,7 @@ impl DelimitedLine {
                 Some(quote) if field.doubled => undouble(&line[field.range], quote, &mut name),
                 _ => name.extend_from_slice(&line[field.range]),
             }
-            names.push(String::from_utf8_lossy(&name).into_owned());
+            names.push(String::from_utf8_lossy(name.trim_ascii()).into_owned());
         });
         read.map_err(|_| Refusal::File("the quotes of its header line do not close".to_owned()))?;
         if !self.wanted.iter().any(|wanted| names.contains(wanted)) {

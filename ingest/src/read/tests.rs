@@ -1,5 +1,8 @@
 //! From files to rows, whole: every kind of good and bad input, and what the report says of it.
 
+mod formats;
+mod transfers;
+
 use std::io::Write;
 use std::sync::Arc;
 
@@ -259,7 +262,7 @@ async fn rows_outside_the_chunk_are_kept_or_quarantined() {
     let (rows, report) = raw.read().await.unwrap();
     assert_eq!((rows.len(), report.outside_rows), (2, 0));
     assert_eq!(refused(&report), [("outside_chunk", 2, vec![1, 4])]);
-    raw.spec.max_behind = Span::from_mins(10);
+    raw.spec.max_behind = Span::ZERO;
     raw.spec.max_ahead = Span::ZERO;
     let (_, report) = raw.read().await.unwrap();
     assert_eq!(refused(&report), [("too_far_behind", 1, vec![1]), ("outside_chunk", 1, vec![4])]);
@@ -439,84 +442,6 @@ async fn of_rows_with_the_same_unique_value_the_first_stays() {
 }
 
 #[tokio::test]
-async fn delimited_files_are_read() {
-    let format = Format::Delimited(Delimited::new("|", "\"", Header::FirstLine).unwrap());
-    let columns = [
-        ("date", ColumnKind::iso()),
-        ("network", ColumnKind::Int),
-        ("ecpm", ColumnKind::Float),
-        ("name", ColumnKind::String),
-    ];
-    let text = "date|network|name|ecpm\n2018-08-01|10|\"a|b\nc\"|5.4\n\n2018-08-01|||\n2018-08-01|x|n|1e999\n2018-08-01|1\n\"2018-08-01\"x|1|n|1\n|1|n|1\n";
-    let mut raw = Raw::new(format, &columns).text(text).await;
-    raw.spec.max_behind = Span::from_days(30);
-    let (rows, report) = raw.read().await.unwrap();
-    let tail = "olx|a|2018-08-01T10:40:00Z";
-    let date = "2018-08-01T00:00:00Z";
-    assert_eq!(
-        rows,
-        [format!("{date}|-|-|n|{tail}"), format!("{date}|-|-||{tail}"), format!("{date}|10|5.4|a|b\nc|{tail}")]
-    );
-    let expected = [
-        ("bad_quotes", 1, vec![8]),
-        ("wrong_field_count", 1, vec![7]),
-        ("missing_event_time", 1, vec![9]),
-        ("misfit", 2, vec![6, 6]),
-    ];
-    assert_eq!(refused(&report), expected);
-    assert_eq!(report.lines, 6);
-}
-
-#[tokio::test]
-async fn a_header_without_any_column_breaks_its_file() {
-    let format = Format::Delimited(Delimited::new(",", "\"", Header::FirstLine).unwrap());
-    let raw = Raw::new(format, &[("a", ColumnKind::Int)]).text("x,y\n1,2\n").await;
-    assert!(matches!(raw.read().await, Err(ReadError::Broken { .. })));
-}
-
-#[tokio::test]
-async fn apache_logs_are_read() {
-    let format = Format::Pattern(Pattern::new("apache_combined").unwrap());
-    let columns = [
-        ("client", ColumnKind::String),
-        ("user", ColumnKind::String),
-        ("time", ColumnKind::iso()),
-        ("path", ColumnKind::String),
-        ("status", ColumnKind::Int),
-        ("bytes", ColumnKind::Int),
-        ("agent", ColumnKind::String),
-    ];
-    let lines = [
-        &br#"127.0.0.1 - frank [01/Aug/2018:12:42:36 +0200] "GET /apache_pb.gif HTTP/1.0" 200 2326 "http://x/" "Mozilla \"5\"""#[..],
-        br#"::1 - - [01/Aug/2018:10:42:36 +0000] "-" 408 - "-" "-""#,
-        b"::1 - - [01/Aug/2018:10:42:36 +0000] \"GET /\xff HTTP/1.1\" 200 1 \"-\" \"-\"",
-        b"no log line",
-    ];
-    let raw = Raw::new(format, &columns).put(KEY, gzip(&lines.join(&b'\n'))).await;
-    let (rows, report) = raw.read().await.unwrap();
-    let tail = "olx|a|2018-08-01T10:40:00Z";
-    let expected = [
-        format!(r#"127.0.0.1|frank|2018-08-01T10:42:36Z|/apache_pb.gif|200|2326|Mozilla \"5\"|{tail}"#),
-        format!("::1|-|2018-08-01T10:42:36Z|-|200|1|-|{tail}"),
-        format!("::1|-|2018-08-01T10:42:36Z|-|408|-|-|{tail}"),
-    ];
-    assert_eq!(rows, expected);
-    assert_eq!(refused(&report), [("no_match", 1, vec![4]), ("misfit", 1, vec![3])]);
-}
-
-#[tokio::test]
-async fn patterns_of_the_user_name_their_groups() {
-    let format = Format::Pattern(Pattern::new(r"^(?<at>\d+) (?<who>\S+)(?: (?<why>.*))?$").unwrap());
-    let columns =
-        [("at", ColumnKind::timestamp(TimeUnit::Secs)), ("who", ColumnKind::String), ("why", ColumnKind::String)];
-    let raw = Raw::new(format, &columns).text("1533120154 u1 because\n 1533120155 u2 \nx u3\n").await;
-    let (rows, report) =
-        raw.read_wanted(|wanted| Wanted { columns: vec!["who".into(), "why".into()], ..wanted }).await.unwrap();
-    assert_eq!(rows, ["u1|because", "u2|-"]);
-    assert_eq!(refused(&report), [("no_match", 1, vec![3])]);
-}
-
-#[tokio::test]
 async fn dropping_a_read_stops_it() {
     let text = "{\"a\":1}\n".repeat(500_000);
     let mut raw = Raw::json(&[("a", "int")]).text(&text).await;
@@ -552,108 +477,5 @@ async fn many_rows_come_whole_through_small_batches_and_many_threads() {
         let times = all.column(1).as_primitive::<TimestampMillisecondType>();
         let start = CHUNK.parse::<Instant>().unwrap().as_millis();
         assert!(times.values().iter().all(|at| (start..start + 600_000).contains(at)));
-    }
-}
-
-mod breaking_transfers {
-    use std::ops::Range;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use futures::StreamExt;
-    use futures::stream::BoxStream;
-    use object_store::path::Path;
-    use object_store::{
-        CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-        PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-    };
-
-    use super::*;
-
-    /// A bucket whose transfers break off after a few bytes, so many times.
-    #[derive(Debug)]
-    struct Breaking {
-        inner: InMemory,
-        breaks: AtomicUsize,
-    }
-
-    impl std::fmt::Display for Breaking {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("breaking")
-        }
-    }
-
-    #[async_trait::async_trait]
-    impl ObjectStore for Breaking {
-        async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-            self.inner.put_opts(at, payload, options).await
-        }
-
-        async fn put_multipart_opts(
-            &self,
-            at: &Path,
-            options: PutMultipartOptions,
-        ) -> Result<Box<dyn MultipartUpload>> {
-            self.inner.put_multipart_opts(at, options).await
-        }
-
-        async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
-            let head = options.head;
-            let got = self.inner.get_opts(at, options).await?;
-            let more = self.breaks.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-            if head || more.is_err() {
-                return Ok(got);
-            }
-            let (meta, range, attributes) = (got.meta.clone(), got.range.clone(), got.attributes.clone());
-            let bytes = got.bytes().await?;
-            let torn = object_store::Error::Generic { store: "breaking", source: "connection reset".into() };
-            let pieces = vec![Ok(bytes.slice(..bytes.len() / 3)), Err(torn)];
-            let payload = GetResultPayload::Stream(futures::stream::iter(pieces).boxed());
-            Ok(GetResult { payload, meta, range, attributes })
-        }
-
-        async fn get_ranges(&self, at: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-            self.inner.get_ranges(at, ranges).await
-        }
-
-        fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-            self.inner.delete_stream(paths)
-        }
-
-        fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-            self.inner.list(prefix)
-        }
-
-        async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-            self.inner.list_with_delimiter(prefix).await
-        }
-
-        async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-            self.inner.copy_opts(from, to, options).await
-        }
-    }
-
-    async fn read_with_breaks(breaks: usize) -> Result<(Vec<String>, ReadReport), ReadError> {
-        let mut raw = Raw::json(&[("a", "int")]);
-        let store = Arc::new(Breaking { inner: InMemory::new(), breaks: AtomicUsize::new(0) });
-        raw.spec.location = crate::Location::bucket("s3://raw", Arc::<Breaking>::clone(&store)).unwrap();
-        let text: String = (0..1_000).map(|n| format!("{{\"a\":{n}}}\n")).collect();
-        let path = raw.spec.location.object_path(&FileKey::new(KEY));
-        store.put(&path, gzip(text.as_bytes()).into()).await.unwrap();
-        let meta = store.head(&path).await.unwrap();
-        let version = raw.spec.location.version_of(&meta);
-        raw.files = vec![InputFile { key: FileKey::new(KEY), version, size: meta.size }];
-        store.breaks.store(breaks, Ordering::SeqCst);
-        raw.read().await
-    }
-
-    #[tokio::test]
-    async fn a_transfer_is_taken_up_where_it_broke() {
-        let (rows, report) = read_with_breaks(3).await.unwrap();
-        assert_eq!((rows.len(), report.rows), (1_000, 1_000));
-    }
-
-    #[tokio::test]
-    async fn a_transfer_that_always_breaks_is_a_location_that_is_away() {
-        assert_eq!(read_with_breaks(1_000).await.unwrap_err().kind(), ErrorKind::Unavailable);
     }
 }
