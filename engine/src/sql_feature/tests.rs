@@ -208,3 +208,31 @@ fn the_definition_tells_what_stored_rows_depend_on() {
     assert!(same.iter().all(|spec| definition(spec) == definition(&base)));
     assert!(other.iter().all(|spec| definition(spec) != definition(&base)));
 }
+
+#[test]
+fn simple_conditions_are_pushed_down_to_the_reader_and_others_are_not() {
+    let wanted = |filter: &str| {
+        let filter = Some(filter.to_owned());
+        let feature =
+            compiled(SqlFeatureSpec { filter, ..spec("count", &["id"], &[("id", "brand")]) }, &posts()).unwrap();
+        let rows = feature.wanted().rows.clone().unwrap_or_default();
+        (feature.wanted().columns.join(" "), rows.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "))
+    };
+    let columns = "event_name brand timestamp".to_owned();
+    let one = wanted("event_name = 'post_success'");
+    assert_eq!(one, (columns.clone(), "event_name = Utf8View(\"post_success\")".to_owned()));
+    let cases = [
+        // Compared as nanoseconds, which not every instant fits.
+        ("timestamp >= '2018-08-01'", ""),
+        ("event_name in ('a', 'b', 'c', 'd')", "event_name IN ([Utf8View(\"a\"), "),
+        // DataFusion puts the cheaper condition first.
+        ("brand like 'o%' and order > 1", "order > Int64(1) and brand LIKE Utf8View(\"o%\")"),
+        ("order > 1.5", "CAST(order AS Float64) > Float64(1.5)"),
+        ("brand = 'olx' and 10 / order = 1", "brand = Utf8View(\"olx\")"),
+        ("clean_str(brand) = 'olx'", ""),
+    ];
+    for (filter, expected) in cases {
+        let (_, rows) = wanted(filter);
+        assert!(rows.starts_with(expected) && rows.is_empty() == expected.is_empty(), "{filter}: {rows}");
+    }
+}
