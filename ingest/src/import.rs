@@ -157,9 +157,11 @@ impl<'a> Import<'a> {
             invalid("it has no event time to cut by: name a timestamp column in its event_time".to_owned())
         })?;
         let names = Names::new(source, &request.captures).map_err(invalid)?;
-        // Before anything is written: a mistyped name should cost nothing.
+        // Before anything is written: a mistyped name should cost nothing. Not opened, as a pipe can be but once.
         for path in &request.files {
-            std::fs::File::open(path).map_err(ImportError::local("open", path))?;
+            if std::fs::metadata(path).map_err(ImportError::local("open", path))?.is_dir() {
+                return Err(invalid(format!("{} is a directory: name its files", path.display())));
+            }
         }
         let publisher = Publisher::new(source, runtime)?;
         let (findings, report) = (Findings::default(), ImportReport::default());

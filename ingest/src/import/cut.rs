@@ -125,7 +125,8 @@ fn with_newline(line: &[u8]) -> Vec<u8> {
 
 /// Writes a member; the first of a file has room for the mark in its header.
 fn append(path: &Path, begun: bool, header: &[u8], lines: &[u8]) -> std::io::Result<()> {
-    let file = OpenOptions::new().create(true).append(true).open(path)?;
+    // What a broken input has left there is cut away.
+    let file = if begun { OpenOptions::new().append(true).open(path)? } else { File::create(path)? };
     let mut member = GzBuilder::new();
     if !begun {
         member = member.comment(ContentId::default().to_string());

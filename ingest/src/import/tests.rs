@@ -236,6 +236,8 @@ async fn a_bucket_is_imported_into_as_well() {
 #[test]
 fn what_memory_has_no_room_for_is_spilled() {
     let home = tempfile::tempdir().unwrap();
+    let mut broken = Cut::with_room(home.path(), 10);
+    broken.add(ChunkWidth::TEN_MINUTES.chunk_of(Instant::EPOCH), b"of a file that turned out to be broken").unwrap();
     let mut cut = Cut::with_room(home.path(), 1_000);
     cut.set_header(b"header");
     let mut random = fastrand::Rng::with_seed(4);
@@ -254,6 +256,17 @@ fn what_memory_has_no_room_for_is_spilled() {
         let mut text = String::new();
         MultiGzDecoder::new(std::fs::File::open(&file.path).unwrap()).read_to_string(&mut text).unwrap();
         assert_eq!(text, naive[&file.chunk]);
+    }
+}
+
+#[tokio::test]
+async fn files_that_are_not_there_are_told_before_anything_is_made() {
+    let home = tempfile::tempdir().unwrap();
+    let source = source(home.path(), STARRED);
+    let good = write(home.path(), "good", &disorder(1, 10));
+    for wrong in [home.path().join("missing"), home.path().to_owned()] {
+        run(&source, &[good.clone(), wrong]).await.unwrap_err();
+        assert!(!home.path().join("raw").exists());
     }
 }
 
