@@ -278,3 +278,6 @@ fn repeated(text: &str, rows: usize) -> StringViewArray {
     (0..rows).for_each(|_| builder.append_value(text));
     builder.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,7 +82,7 @@ impl ReadRequest {
     }
 
     /// What every reader needs to know, with the `hidden` outputs behind the wanted ones.
-    pub(super) fn plan(&self, source: &Arc<Source>, hidden: &[Output]) -> Result<Plan, ReadError> {
+    pub(crate) fn plan(&self, source: &Arc<Source>, hidden: &[Output]) -> Result<Plan, ReadError> {
         let schema = self.wanted.schema(source)?;
         let mut outputs: Vec<_> = self.wanted.columns.iter().map(|name| output(source, name)).collect();
         let mut fields: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone()).collect();

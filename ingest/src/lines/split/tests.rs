@@ -1,8 +1,10 @@
-//! Splitting, from sources that hand out pieces of any size.
+//! Splitting, wherever blocks end, against a reading byte by byte.
+
+use proptest::prelude::*;
 
 use super::*;
 
-/// Hands out at most `piece` bytes at a time... but keeps the promise to fill what it is given.
+/// Bytes in memory.
 struct Bytes<'a>(&'a [u8]);
 
 impl ReadBytes for Bytes<'_> {
@@ -35,8 +37,11 @@ impl ReadBytes for Repeated {
 const CSV: Quoting = Quoting { delimiter: b',', quote: b'"' };
 
 fn split(text: &[u8], quoting: Option<Quoting>) -> Vec<(u64, String)> {
-    let mut lines = Lines::new();
-    lines.begin_file(quoting);
+    split_in_blocks(text, quoting, BLOCK_BYTES)
+}
+
+fn split_in_blocks(text: &[u8], quoting: Option<Quoting>, block: usize) -> Vec<(u64, String)> {
+    let mut lines = Lines::over(vec![0; block], quoting);
     let (mut bytes, mut found) = (Bytes(text), Vec::new());
     while let Some((number, line)) = lines.next(&mut bytes).unwrap() {
         match line {
@@ -127,4 +132,59 @@ fn records_are_the_same_wherever_blocks_end() {
     let found = texts(text.as_bytes(), Some(CSV));
     assert_eq!(found.len(), 8);
     assert!(found[..5].iter().all(|line| format!("{line}\n") == record));
+}
+
+/// Where the record at the start of `text` ends, byte by byte; `None` if its quotes are broken or never close.
+fn naive_end(text: &[u8]) -> Option<usize> {
+    #[derive(PartialEq)]
+    enum State {
+        Start,
+        Field,
+        Quoted,
+        Closed,
+        Spaces,
+    }
+    let lead = text.iter().take_while(|byte| b" \r\t".contains(byte)).count();
+    let mut state = State::Start;
+    for at in lead..text.len() {
+        state = match (state, text[at]) {
+            (State::Quoted, b'"') => State::Closed,
+            (State::Quoted, _) => State::Quoted,
+            (State::Closed, b'"') => State::Quoted,
+            (_, b'\n') => return Some(at),
+            (State::Start, b'"') => State::Quoted,
+            (State::Start | State::Field, b',') => State::Start,
+            (State::Start | State::Field, _) => State::Field,
+            (State::Closed, b',') => State::Start,
+            (State::Closed | State::Spaces, b' ' | b'\r') => State::Spaces,
+            (State::Closed | State::Spaces, _) => return None,
+        };
+    }
+    (state != State::Quoted).then_some(text.len())
+}
+
+fn naive_split(text: &[u8]) -> Vec<(u64, String)> {
+    let (mut rest, mut number, mut lines) = (text, 1, Vec::new());
+    while !rest.is_empty() {
+        let newline = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+        let quoted = rest[..newline].contains(&b'"') && newline < rest.len();
+        let end = if quoted { naive_end(rest) } else { Some(newline) };
+        let end = end.unwrap_or(newline);
+        lines.push((number, String::from_utf8_lossy(&rest[..end]).into_owned()));
+        number += 1 + rest[..end].iter().filter(|byte| **byte == b'\n').count() as u64;
+        rest = &rest[rest.len().min(end + 1)..];
+    }
+    lines
+}
+
+proptest! {
+    #[test]
+    fn blocks_of_any_size_give_the_same_records(text in "[a\", \r\n]{0,30}", block in 16_usize..80) {
+        let whole = split(text.as_bytes(), Some(CSV));
+        prop_assert_eq!(&split_in_blocks(text.as_bytes(), Some(CSV), block), &whole);
+        prop_assert_eq!(whole, naive_split(text.as_bytes()));
+        let plain: Vec<_> = text.strip_suffix('\n').unwrap_or(&text).split('\n').map(str::to_owned).collect();
+        let found: Vec<_> = split_in_blocks(text.as_bytes(), None, block).into_iter().map(|(_, line)| line).collect();
+        prop_assert_eq!(found, if text.is_empty() { Vec::new() } else { plain });
+    }
 }
