@@ -42,6 +42,8 @@ struct LaneNumbers {
     origins: HashMap<Vec<Option<String>>, u32>,
     /// The numbers of the values of the present batch's item dictionary.
     of_batch: Vec<Option<u32>>,
+    /// A row of the present batch, and its origin.
+    last_origin: Option<(usize, u32)>,
 }
 
 /// The columns of one batch.
@@ -64,6 +66,7 @@ impl<'a> IntervalReader<'a> {
             items: HashMap::new(),
             origins: HashMap::new(),
             of_batch: Vec::new(),
+            last_origin: None,
         });
         Self {
             dictionary,
@@ -137,6 +140,7 @@ impl<'a> IntervalReader<'a> {
         self.lanes.iter_mut().for_each(|lane| {
             lane.of_batch.clear();
             lane.of_batch.resize(names.len(), None);
+            lane.last_origin = None;
         });
         let (item_keys, min, max) = (columns.items.keys().values(), columns.min.values(), columns.max.values());
         let rows = batch.num_rows();
@@ -219,17 +223,34 @@ impl LaneNumbers {
         number
     }
 
+    /// Most rows have the same keys as the one before, or no other keys at all.
     fn origin(&mut self, columns: &Columns<'_>, row: usize, dictionary: &Dictionary) -> u32 {
-        let value = |column: &&StringArray| column.is_valid(row).then(|| column.value(row).to_owned());
-        // Without other keys this allocates nothing.
-        let keys: Vec<Option<String>> = columns.other_keys.iter().map(value).collect();
-        if let Some(&number) = self.origins.get(&keys) {
-            return number;
+        let value = |column: &&StringArray, row: usize| column.is_valid(row).then(|| column.value(row).to_owned());
+        if let Some((last_row, origin)) = self.last_origin
+            && columns.other_keys.iter().all(|column| same(column, last_row, row))
+        {
+            self.last_origin = Some((row, origin));
+            return origin;
         }
-        let origin = Origin { lane: self.lane, keys };
-        let number = dictionary.origin(&origin);
-        self.origins.insert(origin.keys, number);
+        let keys: Vec<Option<String>> = columns.other_keys.iter().map(|column| value(column, row)).collect();
+        let number = match self.origins.get(&keys) {
+            Some(&number) => number,
+            None => {
+                let origin = Origin { lane: self.lane, keys };
+                let number = dictionary.origin(&origin);
+                self.origins.insert(origin.keys, number);
+                number
+            }
+        };
+        self.last_origin = Some((row, number));
         number
+    }
+}
+
+fn same(column: &StringArray, left: usize, right: usize) -> bool {
+    match (column.is_valid(left), column.is_valid(right)) {
+        (true, true) => column.value(left) == column.value(right),
+        (left, right) => left == right,
     }
 }
 

@@ -38,6 +38,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// Rows of one INSERT: SQLite binds at most 32,766 values.
 const ROWS: usize = 500;
 
+/// INSERTs of one transaction while a report is staged.
+const STATEMENTS: usize = 20;
+
 /// Repeats a call until it ends otherwise than for a lock. A macro, because the future of an async closure is not
 /// known to be `Send`.
 macro_rules! patiently {
@@ -90,20 +93,30 @@ impl SqlitePublisher {
         transaction.commit().await
     }
 
-    /// Writes the stage tables, in one transaction: nobody ever sees half of them.
+    /// Writes the stage tables, which nobody reads, in transactions so short that other writers of the file get in.
     async fn stage(&self, report: &Report, stage: &str, inputs: &str) -> Result<(), sqlx::Error> {
         let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         for (create, table) in [(CREATE_REPORT, stage), (CREATE_INPUTS, inputs)] {
             execute(&mut transaction, "DROP TABLE IF EXISTS {table}", table).await?;
             execute(&mut transaction, create, table).await?;
         }
+        transaction.commit().await?;
         let mut rows = report.rows().peekable();
         while rows.peek().is_some() {
-            insert_rows(&mut transaction, stage, rows.by_ref().take(ROWS).collect()).await?;
+            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            for _ in 0..STATEMENTS {
+                insert_rows(&mut transaction, stage, rows.by_ref().take(ROWS).collect()).await?;
+            }
+            transaction.commit().await?;
         }
-        for some in report.inputs.chunks(ROWS) {
-            insert_inputs(&mut transaction, inputs, some).await?;
+        for some in report.inputs.chunks(STATEMENTS * ROWS) {
+            let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+            for some in some.chunks(ROWS) {
+                insert_inputs(&mut transaction, inputs, some).await?;
+            }
+            transaction.commit().await?;
         }
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
         execute(&mut transaction, CREATE_INDEX, stage).await?;
         transaction.commit().await
     }
@@ -249,6 +262,9 @@ async fn execute(connection: &mut SqliteConnection, statement: &str, table: &str
 }
 
 async fn insert_rows(connection: &mut SqliteConnection, table: &str, rows: Vec<Row<&str>>) -> Result<(), sqlx::Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     let values = vec!["(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"; rows.len()].join(",");
     let mut insert = sqlx::query(AssertSqlSafe(format!("INSERT INTO {table} VALUES {values}")));
     for row in rows {

@@ -239,7 +239,8 @@ impl Refresh<'_> {
         let settler = self.settler();
         let touch =
             touched::Touch { files: &files, lanes: &self.lanes, settler: &settler, from: as_of, to: self.as_of };
-        let users = base.as_ref().map_or(Ok(0), |base| users_in(base))?;
+        let of_base = base.as_ref().map_or(Ok(0), |base| users_in(base))?;
+        let users: usize = of_base + files.both.iter().map(|file| file.users()).sum::<usize>();
         let (counts, work) = match touch.changes(self.effort.threads, users / TOUCHED_SHARE)? {
             Some(changes) => {
                 let mut counts = counts.widen(counting.groups.segments(), counting.sites);
