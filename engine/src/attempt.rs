@@ -19,7 +19,8 @@ use datafusion::common::{exec_err, internal_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::{
-    ColumnarValue, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Operator, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
 };
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
@@ -48,7 +49,9 @@ enum Operation {
 
 impl Attempt {
     fn new(operation: Operation, counts: Arc<Counts>) -> Self {
-        Self { operation, counts, signature: Signature::variadic_any(Volatility::Immutable) }
+        // Whatever has been coerced for the operation itself; `pi()` has no arguments.
+        let any = vec![TypeSignature::VariadicAny, TypeSignature::Nullary];
+        Self { operation, counts, signature: Signature::one_of(any, Volatility::Immutable) }
     }
 
     /// The same, counted elsewhere.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray};
+use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray};
 use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type};
 use datafusion::error::Result;
 use datafusion::logical_expr::{Volatility, create_udf};
@@ -157,6 +157,40 @@ async fn counts_do_not_depend_on_batches_nor_on_rows_that_a_reader_dropped() {
     assert_eq!(run(&feature, parts).await.1.nulls(), whole);
     let kept = (0..100).step_by(10).map(|row| events.slice(row, 1)).collect();
     assert_eq!(run(&feature, kept).await.1.nulls(), whole);
+}
+
+#[tokio::test]
+async fn functions_answer_as_ever() {
+    let columns = [
+        ("t", text(["b-12", "c-7"])),
+        ("n", ints([1, -5])),
+        ("at", times(["2018-08-01T10:42:34Z", "1969-12-31T23:59:59Z"])),
+        ("flag", Arc::new(BooleanArray::from(vec![true, false]))),
+    ];
+    let cases = [
+        ("cast(pi() as int)", [3, 3]),
+        ("length(t) + strpos(t, '-')", [6, 5]),
+        ("cast(split_part(t, '-', 2) as bigint)", [12, 7]),
+        ("cast(regexp_replace(t, '[^0-9]', '', 'g') as int)", [12, 7]),
+        ("array_length(string_to_array(t, '-'))", [2, 2]),
+        ("coalesce(nullif(n, 1), 9)", [9, -5]),
+        ("greatest(abs(n), 2)", [2, 5]),
+        ("date_part('hour', at)", [10, 23]),
+        ("cast(extract(hour from at) as int)", [10, 23]),
+        ("epoch_seconds(date_trunc('minute', at))", [1_533_120_120, -60]),
+        ("cast(flag as int)", [1, 0]),
+        ("case when t like 'b%' and n between 0 and 2 then 1 else 0 end", [1, 0]),
+        ("case when t similar to '(b|d)-[0-9]+' then 1 else 0 end", [1, 0]),
+        ("n * 2 - 1", [1, -11]),
+        ("n % 2", [1, -1]),
+        ("nvl(n, 0)", [1, -5]),
+        ("arrow_cast(n, 'Int32')", [1, -5]),
+        ("cast(round(n / 2.0) as int)", [1, -3]),
+        ("cast(n as string)::int", [1, -5]),
+    ];
+    for (expression, expected) in cases {
+        assert_eq!(ints_of(expression, &columns).await, (expected.map(Some).to_vec(), nulls([])), "{expression}");
+    }
 }
 
 /// A feature whose own function panics on the word `boom`.
