@@ -1,0 +1,152 @@
+//! `neartime check`: everything that can be known before anything is processed.
+
+use std::sync::Arc;
+
+use neartime_ingest::{Discovered, Due, Scope, Source};
+use neartime_model::Span;
+use neartime_scheduler::{Edges, SourceWork, Unobserved};
+use tokio::sync::mpsc;
+
+use crate::air;
+use crate::app::App;
+use crate::args::Format;
+use crate::config::Air;
+use crate::output::{self, Cell};
+use crate::registry::Off;
+
+const COLUMNS: [&str; 9] =
+    ["source", "location", "files", "unmatched", "chunk", "delay", "due", "worst_case_age", "features"];
+
+pub(crate) async fn execute(app: &App) -> anyhow::Result<()> {
+    let registry = app.registry()?;
+    if let Some(air) = &app.config().air {
+        air::config(air, &registry)?;
+    }
+    let off = registry.off.iter().map(off).collect::<Vec<_>>();
+    let edges = app.edges(registry, Arc::new(Unobserved)).await?;
+    edges.check().await?;
+    let mut warnings = warnings(app, &edges);
+    let mut rows = Vec::new();
+    for work in &edges.sources {
+        let listed = list(&work.source).await?;
+        warnings.extend(listing_warning(&work.source, &listed));
+        rows.push(row(work, &listed));
+    }
+    edges.tasks.close().await;
+    output::print(app.format(), &COLUMNS, None, rows)?;
+    for note in off {
+        eprintln!("{note}");
+    }
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    if app.format() == Format::Table {
+        eprintln!("the configuration can run");
+    }
+    Ok(())
+}
+
+fn off(off: &Off) -> String {
+    format!("off: {} ({})", off.feature, off.reason)
+}
+
+/// What lies in a source's location.
+async fn list(source: &Source) -> anyhow::Result<Discovered> {
+    let (sender, mut batches) = mpsc::channel(1);
+    let drain = async move { while batches.recv().await.is_some() {} };
+    let walk = async move { neartime_ingest::discover(source, Scope::Everything, &sender).await };
+    let (listed, ()) = tokio::join!(walk, drain);
+    Ok(listed?)
+}
+
+fn listing_warning(source: &Source, listed: &Discovered) -> Option<String> {
+    let (name, unmatched) = (&source.name, listed.unmatched);
+    if unmatched > 0 {
+        let examples = listed.unmatched_examples.join(", ");
+        return Some(format!("{unmatched} files of `{name}` do not fit its layout and are left alone: {examples}"));
+    }
+    (listed.matched == 0).then(|| format!("no file of `{name}` is there yet"))
+}
+
+fn row(work: &SourceWork, listed: &Discovered) -> Vec<Cell> {
+    let source = &work.source;
+    let (due, age) = match source.due {
+        Due::End => ("end", Some(worst_case_age(source).to_string())),
+        // How old the data is then, only its producer knows.
+        Due::Landing => ("landing", None),
+    };
+    let features: Vec<_> = work.features.iter().map(|feature| feature.table().name.to_string()).collect();
+    vec![
+        source.name.as_str().into(),
+        source.location.to_string().into(),
+        listed.matched.into(),
+        listed.unmatched.into(),
+        source.width.to_string().into(),
+        source.delay.to_string().into(),
+        due.into(),
+        age.into(),
+        features.join(", ").into(),
+    ]
+}
+
+/// How old an event at the very start of a chunk is when the chunk becomes due.
+fn worst_case_age(source: &Source) -> Span {
+    source.width.span() + source.delay
+}
+
+/// What would surprise.
+fn warnings(app: &App, edges: &Edges) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for work in &edges.sources {
+        let source = &work.source;
+        if work.features.is_empty() {
+            warnings.push(format!("no feature reads `{}`", source.name));
+        }
+        if source.look_back < source.width.span() {
+            let (name, back, width) = (&source.name, source.look_back, source.width);
+            warnings.push(format!(
+                "`{name}` looks back {back} only, less than its chunk of {width}: late files wait for the daily listing"
+            ));
+        }
+        if source.delay < Span::ZERO {
+            warnings.push(format!("`{}` becomes due before its chunk ends", source.name));
+        }
+        if edges.online.is_some() {
+            warnings.extend(work.features.iter().filter_map(|feature| {
+                let (table, retention) = (feature.table(), feature.table().retention?);
+                (retention < worst_case_age(source)).then(|| {
+                    format!(
+                        "rows of `{}` are older than its retention of {retention} when they are published",
+                        table.name
+                    )
+                })
+            }));
+        }
+    }
+    if edges.online.is_none() {
+        warnings
+            .push("there is no [online_store]: features go to Parquet only, and `get` has nothing to ask".to_owned());
+    }
+    if let Some(air) = &app.config().air {
+        warnings.extend(air_warnings(air));
+    }
+    if app.config().run.deadline < app.config().run.lease {
+        warnings.push("the deadline of [run] is shorter than its lease".to_owned());
+    }
+    warnings
+}
+
+fn air_warnings(air: &Air) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let (overlap, audience) = (air.thresholds.min_overlap, air.thresholds.min_site_audience);
+    if overlap == 0 {
+        warnings.push("`air.min_overlap` is 0: the report tells of single people; this is for tests".to_owned());
+    }
+    if overlap > audience {
+        warnings.push(format!(
+            "`air.min_overlap` ({overlap}) is above `air.min_site_audience` ({audience}): every cell of a site between \
+             them is suppressed"
+        ));
+    }
+    warnings
+}

@@ -1,0 +1,150 @@
+//! `neartime run`: the daemon, and everything that is due now.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Context as _;
+use neartime_scheduler::{Event, Observer, Scheduler, Summary};
+
+use crate::app::App;
+use crate::args::RunArgs;
+use crate::exit;
+use crate::progress::Progress;
+
+pub(crate) async fn execute(app: &App, args: RunArgs) -> anyhow::Result<ExitCode> {
+    if args.once { once(app).await } else { daemon(app).await }
+}
+
+/// What one `run --once` did.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) summary: Summary,
+    /// Whole files that this run quarantined.
+    pub(crate) quarantined_files: u64,
+    pub(crate) completed_tasks: u64,
+    pub(crate) lines: u64,
+}
+
+/// Processes all that is due now.
+pub(crate) async fn run_once(app: &App) -> anyhow::Result<Ran> {
+    let tally = Arc::new(Tally::new());
+    let observer: Arc<dyn Observer> = Arc::clone(&tally) as Arc<dyn Observer>;
+    let edges = app.ready_edges(app.registry()?, observer).await?;
+    let tasks = Arc::clone(&edges.tasks);
+    let scheduler = Scheduler::new(edges, app.settings()).context("could not start the scheduler")?;
+    let summary = scheduler.run_once().await;
+    tally.progress.finish();
+    tasks.close().await;
+    Ok(Ran {
+        summary: summary?,
+        quarantined_files: tally.quarantined_files.load(Ordering::SeqCst),
+        completed_tasks: tally.completed_tasks.load(Ordering::SeqCst),
+        lines: tally.lines.load(Ordering::SeqCst),
+    })
+}
+
+async fn once(app: &App) -> anyhow::Result<ExitCode> {
+    let ran = run_once(app).await?;
+    let Summary { matched, unmatched, parked_tasks, parked_runs, .. } = ran.summary;
+    eprintln!("{matched} files found, {} tasks completed, {} lines read", ran.completed_tasks, ran.lines);
+    if unmatched > 0 {
+        eprintln!("{unmatched} files fit no layout and were left alone (`neartime check` shows them)");
+    }
+    if parked_tasks + parked_runs > 0 {
+        eprintln!("parked: {parked_tasks} tasks, {parked_runs} runs (`neartime tasks list`, `neartime tasks retry`)");
+    }
+    if ran.quarantined_files > 0 {
+        eprintln!("quarantined: {} whole files (`neartime quarantine list`)", ran.quarantined_files);
+    }
+    let is_finished = parked_tasks + parked_runs + ran.quarantined_files == 0;
+    Ok(if is_finished { ExitCode::SUCCESS } else { ExitCode::from(exit::UNFINISHED) })
+}
+
+async fn daemon(app: &App) -> anyhow::Result<ExitCode> {
+    let registry = app.registry()?;
+    for off in &registry.off {
+        tracing::info!(feature = off.feature.as_str(), why = off.reason, "a feature is off");
+    }
+    if let Some(console) = &app.config().console {
+        tracing::warn!(listen = %console.listen, "this build has no console yet; [console] is not served");
+    }
+    let edges = app.ready_edges(registry, Arc::new(Log)).await?;
+    let tasks = Arc::clone(&edges.tasks);
+    let scheduler = Scheduler::new(edges, app.settings()).context("could not start the scheduler")?;
+    let stopped = stop_signal()?;
+    tracing::info!(workers = app.config().run.workers, sources = app.config().sources.len(), "started");
+    scheduler.run(stopped).await?;
+    tasks.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Resolves at SIGTERM or ctrl-C.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).context("could not listen for signals");
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Counts what happens, and shows it.
+#[derive(Debug)]
+struct Tally {
+    progress: Progress,
+    quarantined_files: AtomicU64,
+    completed_tasks: AtomicU64,
+    lines: AtomicU64,
+}
+
+impl Tally {
+    fn new() -> Self {
+        Self {
+            progress: Progress::begin("looking for files"),
+            quarantined_files: AtomicU64::new(0),
+            completed_tasks: AtomicU64::new(0),
+            lines: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Observer for Tally {
+    fn observe(&self, event: &Event) {
+        match event {
+            Event::Completed { task, lines, .. } => {
+                let tasks = self.completed_tasks.fetch_add(1, Ordering::SeqCst) + 1;
+                let lines = self.lines.fetch_add(*lines, Ordering::SeqCst) + lines;
+                self.progress.tell(format_args!("{tasks} tasks, {lines} lines: {task}"));
+            }
+            Event::FileQuarantined { task, key, reason } => {
+                self.quarantined_files.fetch_add(1, Ordering::SeqCst);
+                self.progress.note(format_args!("quarantined {key} of {task}: {reason}"));
+            }
+            Event::RunFailed { task, feature, error, parked: true } => {
+                self.progress.note(format_args!("parked {feature} on {task}: {error}"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Tells the log of what ended. Failures are logged where they happen.
+struct Log;
+
+impl Observer for Log {
+    fn observe(&self, event: &Event) {
+        match event {
+            Event::Completed { task, state, lines, refused, took } => {
+                tracing::info!(%task, state, lines, refused, took_ms = took.as_millis() as u64, "completed");
+            }
+            Event::FileQuarantined { task, key, reason } => {
+                tracing::warn!(%task, %key, reason, "a whole file is quarantined");
+            }
+            _ => {}
+        }
+    }
+}

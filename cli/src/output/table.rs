@@ -1,0 +1,68 @@
+//! Rows as aligned columns, for people. Laid out once all rows are there, and paged if a terminal is too low for them.
+
+use std::io::{self, IsTerminal as _, Write};
+
+use comfy_table::{CellAlignment, Color, ContentArrangement, Table, TableComponent, presets};
+
+use neartime_air::Tone;
+
+use super::{Cell, RowWriter, pager};
+
+pub(super) struct TableWriter<W> {
+    out: W,
+    table: Table,
+    rows: usize,
+    paged: bool,
+}
+
+impl<W: Write> TableWriter<W> {
+    pub(super) fn new(out: W, columns: &[&str], paged: bool) -> Self {
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING).set_header(columns);
+        table.set_style(TableComponent::HeaderLines, '─').set_style(TableComponent::MiddleHeaderIntersections, '─');
+        // A pipe has no width: wrapping there would tear values apart.
+        let arrangement =
+            if io::stdout().is_terminal() { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
+        table.set_content_arrangement(arrangement);
+        Self { out, table, rows: 0, paged }
+    }
+}
+
+impl<W: Write + Send> RowWriter for TableWriter<W> {
+    fn row(&mut self, cells: &[Cell]) -> io::Result<()> {
+        let cell = |cell: &Cell| {
+            let alignment = if cell.is_number() { CellAlignment::Right } else { CellAlignment::Left };
+            let text = comfy_table::Cell::new(printable(&cell.to_string())).set_alignment(alignment);
+            match cell {
+                Cell::Bar(bar) => text.fg(colour(bar.tone)),
+                _ => text,
+            }
+        };
+        self.table.add_row(cells.iter().map(cell));
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<()> {
+        let text = self.table.trim_fmt() + "\n";
+        if self.paged && io::stdout().is_terminal() && pager::show(&text)? {
+            return Ok(());
+        }
+        self.out.write_all(text.as_bytes())?;
+        self.out.flush()
+    }
+}
+
+/// Shown on a terminal only.
+fn colour(tone: Tone) -> Color {
+    match tone {
+        Tone::Over => Color::Blue,
+        Tone::Under => Color::Red,
+        Tone::Unsure => Color::DarkGrey,
+    }
+}
+
+/// Control characters would let a raw line move the reader's cursor.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
