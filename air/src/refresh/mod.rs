@@ -8,6 +8,7 @@
 //! If the last report's state still holds, only users that something happened to are counted again (`touched`).
 //! Otherwise all are, in the same pass that writes the last missing snapshot.
 
+mod days;
 mod read;
 mod touched;
 
@@ -16,24 +17,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use neartime_engine::FeatureTable;
-use neartime_model::{ChunkWidth, ContentOrder, Fence, Instant, Span};
+use neartime_model::{ContentOrder, Fence, Instant, Span};
 use tokio::runtime::Handle;
 
 use crate::config::{AirConfig, Order};
-use crate::count::{Counts, GroupsOf, count_all};
+use crate::count::{Counts, GroupsOf};
 use crate::error::AirError;
-use crate::input::{IntervalReader, Known, Listed, Spool, list};
+use crate::input::{IntervalReader, Known, Listed, list};
 use crate::names::Groups;
 use crate::state::{Recent, State};
-use crate::udb::{Counting, Dictionary, Draft, EXPIRY_KNOWN, Fold, Folder, Inputs, Kind, Lanes, Settler, Snapshot};
-use crate::udb::{UsersFile, stable_hash};
+use crate::udb::{Counting, Dictionary, EXPIRY_KNOWN, Folder, Inputs, Kind, Lanes, Settler, Snapshot, stable_hash};
+use days::Pass;
 
 /// How long after midnight the last report's counts still lean on the snapshot before: late files of the day that has
 /// just ended then cost a new snapshot, but no new count of all users.
 const SETTLE: Span = Span::from_mins(6 * 60);
-
-/// So many snapshots are kept; a late file of an older day makes the user database from nothing.
-const SNAPSHOTS_KEPT: usize = 8;
 
 /// Above one touched user in so many, counting all is cheaper.
 const TOUCHED_SHARE: usize = 4;
@@ -145,41 +143,6 @@ impl Refresh<'_> {
         tables
     }
 
-    /// The midnight at or before the instant.
-    fn midnight(&self) -> Instant {
-        ChunkWidth::DAY.chunk_of(self.as_of).start()
-    }
-
-    /// The snapshots that the files still bear out, latest first. Stale ones are removed: those from the first
-    /// changed day on.
-    fn valid_snapshots(&self, listed: &[Listed]) -> Result<Vec<Arc<Snapshot>>, AirError> {
-        let mut snapshots = self.folder.snapshots()?;
-        snapshots.retain(|snapshot| snapshot.end <= self.midnight());
-        let mut valid = snapshots.len();
-        for (at, snapshot) in snapshots.iter().enumerate() {
-            // A later one holds all that the earlier ones were made from.
-            if self.bears_out(listed, snapshot)? {
-                valid = at;
-                break;
-            }
-            tracing::info!(snapshot = snapshot.name(), "stale snapshot removed");
-            self.folder.remove(snapshot)?;
-        }
-        Ok(snapshots.into_iter().skip(valid).map(Arc::new).collect())
-    }
-
-    fn bears_out(&self, listed: &[Listed], snapshot: &Snapshot) -> Result<bool, AirError> {
-        let mut files = 0;
-        for file in listed.iter().filter(|file| file.chunk.end() <= snapshot.end) {
-            let Some(known) = snapshot.inputs.get(&file.path) else { return Ok(false) };
-            if !self.is_same(file, known)? {
-                return Ok(false);
-            }
-            files += 1;
-        }
-        Ok(files == snapshot.inputs.len())
-    }
-
     /// Whether a file still has the content that was read. Only a file that was replaced is looked into.
     fn is_same(&self, file: &Listed, known: &Known) -> Result<bool, AirError> {
         if file.id == known.id {
@@ -249,11 +212,11 @@ impl Refresh<'_> {
             }
             None => {
                 let recent = [files.both, files.after].concat();
-                (self.fold(base.clone(), None, None, recent, Some(counting))?, Work::Everyone)
+                (self.pass(Pass { base: base.clone(), recent: Some(recent), ..Pass::default() })?, Work::Everyone)
             }
         };
         let mut state = State { as_of: self.as_of, rules, base: base_name, names, recent: after.all(), counts };
-        let latest = self.snapshots_until_midnight(listed, snapshots, None)?.0;
+        let latest = self.catch_up(listed, snapshots, None)?.0;
         let base = match latest {
             Some(latest) if latest.end + SETTLE <= self.as_of && holds_the_same(&latest, base.as_deref(), &state) => {
                 state.base = latest.name();
@@ -276,7 +239,7 @@ impl Refresh<'_> {
         let end = (any_day || !snapshots.is_empty()).then(|| self.midnight());
         let copies = self.copies(listed, end, &mut copied)?.all();
         let recent = self.open(copies.values())?;
-        let (base, counts) = self.snapshots_until_midnight(listed, snapshots, Some(recent))?;
+        let (base, counts) = self.catch_up(listed, snapshots, Some(recent))?;
         let state = State {
             as_of: self.as_of,
             rules: self.rules(),
@@ -286,88 +249,6 @@ impl Refresh<'_> {
             counts: counts.expect("counts were asked for"),
         };
         Ok(((state, base.map(|base| base.inputs.clone()).unwrap_or_default()), Work::Everyone))
-    }
-
-    /// Makes the snapshots that are missing, each from the one before and the files of its day. With `recent` files
-    /// the users of all are counted in the last pass. Returns the latest snapshot; none if there is no file to make
-    /// one from.
-    fn snapshots_until_midnight(
-        &self,
-        listed: &[Listed],
-        mut snapshots: Vec<Arc<Snapshot>>,
-        mut recent: Option<Vec<Arc<UsersFile>>>,
-    ) -> Result<(Option<Arc<Snapshot>>, Option<Counts>), AirError> {
-        let mut base = snapshots.first().cloned();
-        let mut counts = None;
-        let ends = self.missing_days(listed, base.as_ref().map(|base| base.end));
-        for &end in &ends {
-            let begin = base.as_ref().map(|base| base.end);
-            let of_days =
-                |file: &&Listed| file.chunk.end() <= end && begin.is_none_or(|begin| file.chunk.end() > begin);
-            let files: Vec<&Listed> = listed.iter().filter(of_days).collect();
-            let buckets = base.as_ref().map_or_else(|| buckets_for(&files), |base| base.buckets);
-            let (days, mut inputs) = self.spool(&files, buckets, end)?;
-            let draft = Arc::new(Draft::begin(&self.folder.days(), end, buckets)?);
-            let counting =
-                if Some(&end) == ends.last() { recent.take().map(|recent| (recent, self.counting())) } else { None };
-            let (recent, counting) = counting.map_or((Vec::new(), None), |(recent, counting)| (recent, Some(counting)));
-            let wanted = counting.is_some();
-            let found = self.fold(base.clone(), Some((days, buckets)), Some(Arc::clone(&draft)), recent, counting)?;
-            counts = wanted.then_some(found);
-            if let Some(base) = &base {
-                inputs.extend(base.inputs.iter().map(|(path, known)| (path.clone(), *known)));
-            }
-            self.dictionary.save()?;
-            let draft = Arc::into_inner(draft).expect("the pass has ended");
-            let snapshot =
-                draft.publish(inputs, self.dictionary.sizes(), &self.folder.days(), &Folder::name(end, self.fence))?;
-            base = Some(Arc::new(snapshot));
-            snapshots.insert(0, Arc::clone(base.as_ref().expect("just made")));
-        }
-        if let Some(recent) = recent {
-            counts = Some(self.fold(base.clone(), None, None, recent, Some(self.counting()))?);
-        }
-        snapshots.iter().skip(SNAPSHOTS_KEPT).try_for_each(|snapshot| self.folder.remove(snapshot))?;
-        Ok((base, counts))
-    }
-
-    /// The midnights that want a snapshot, after the one that ends at `have`.
-    fn missing_days(&self, listed: &[Listed], have: Option<Instant>) -> Vec<Instant> {
-        let midnight = self.midnight();
-        match have {
-            None if !listed.iter().any(|file| file.chunk.end() <= midnight) => Vec::new(),
-            // From nothing there is no day before to start from: one pass over all days.
-            None => vec![midnight],
-            Some(have) => {
-                let day = Span::from_days(1);
-                let mut ends: Vec<Instant> = std::iter::successors(Some(midnight), |end| Some(*end - day))
-                    .take_while(|end| *end > have)
-                    .take(SNAPSHOTS_KEPT)
-                    .collect();
-                ends.reverse();
-                ends
-            }
-        }
-    }
-
-    /// One pass over all users.
-    fn fold(
-        &self,
-        base: Option<Arc<Snapshot>>,
-        days: Option<(Spool, usize)>,
-        draft: Option<Arc<Draft>>,
-        recent: Vec<Arc<UsersFile>>,
-        counting: Option<Counting>,
-    ) -> Result<Counts, AirError> {
-        let buckets = match (&base, &days) {
-            (Some(base), _) => base.buckets,
-            (None, Some((_, buckets))) => *buckets,
-            (None, None) => buckets_for(&[]),
-        };
-        let days = days.map(|(spool, _)| spool);
-        let (lanes, settler) = (self.lanes.clone(), self.settler());
-        let fold = Fold { lanes, settler, buckets, base, days, draft, recent, counting };
-        self.runtime.block_on(count_all(Arc::new(fold), self.effort.threads))
     }
 
     fn settler(&self) -> Settler {
@@ -398,12 +279,6 @@ fn holds_the_same(latest: &Snapshot, base: Option<&Snapshot>, state: &State) -> 
         let counted = counted.or_else(|| base.and_then(|base| base.inputs.get(path)));
         counted.is_some_and(|counted| counted.order == known.order)
     })
-}
-
-/// How many buckets the users of these files want: about a few megabytes of Parquet each.
-fn buckets_for(files: &[&Listed]) -> usize {
-    let bytes: u64 = files.iter().map(|file| file.id.size_bytes).sum();
-    usize::try_from(bytes / (3 << 20)).unwrap_or(usize::MAX).clamp(16, 4096).next_power_of_two()
 }
 
 fn users_in(snapshot: &Snapshot) -> Result<usize, AirError> {

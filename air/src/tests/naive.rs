@@ -39,12 +39,12 @@ pub(super) fn count(files: &Files, config: &AirConfig, groups: &Groups, as_of: I
     let site_ids: BTreeSet<&String> = sites.values().flat_map(|items| items.keys()).collect();
     let segment_ids: Vec<&String> = of_group.values().flatten().copied().collect();
     // By user: the first time in each segment, and on each site.
-    let times: Vec<(BTreeMap<&String, i64>, BTreeMap<&String, i64>)> = segments
+    let times: Vec<[BTreeMap<&String, i64>; 2]> = segments
         .keys()
         .chain(sites.keys())
         .collect::<BTreeSet<_>>()
         .into_iter()
-        .map(|user| (pick(&segments, user, &segment_ids), pick(&sites, user, &site_ids)))
+        .map(|user| [pick(&segments, user, &segment_ids), pick(&sites, user, &site_ids)])
         .collect();
 
     let mut cells = Cells::new();
@@ -57,7 +57,7 @@ pub(super) fn count(files: &Files, config: &AirConfig, groups: &Groups, as_of: I
             let mut on_site: BTreeMap<&String, u32> = members.iter().map(|segment| (*segment, 0)).collect();
             let mut in_segment = on_site.clone();
             let (mut in_group, mut group_site) = (0, 0);
-            for (firsts, visits) in &times {
+            for [firsts, visits] in &times {
                 let (mut any, mut any_on_site) = (false, false);
                 for &segment in members {
                     if firsts.contains_key(segment) {

@@ -64,9 +64,12 @@ impl Folder {
         format!("{}-{fence}", day.split('T').next().unwrap_or_default())
     }
 
-    /// All snapshots, the latest end first. A damaged one is removed.
+    /// All snapshots, the latest end first. Damaged ones, and drafts of runs that died, are removed.
     pub(crate) fn snapshots(&self) -> Result<Vec<Snapshot>, AirError> {
         let mut found = Vec::new();
+        for path in everything(&self.days())?.iter().filter(|path| is_hidden(path)) {
+            remove_folder(path)?;
+        }
         for path in visible(&self.days())? {
             match Snapshot::open(&path) {
                 Ok(snapshot) => found.push(snapshot),
@@ -131,8 +134,12 @@ pub(crate) fn dictionary(root: &Path, fingerprint: &str) -> PathBuf {
 /// What lies in a folder, but for hidden files; nothing if it is not there.
 pub(crate) fn visible(folder: &Path) -> Result<Vec<PathBuf>, AirError> {
     let mut found = everything(folder)?;
-    found.retain(|path| !path.file_name().unwrap_or_default().to_string_lossy().starts_with('.'));
+    found.retain(|path| !is_hidden(path));
     Ok(found)
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().unwrap_or_default().to_string_lossy().starts_with('.')
 }
 
 fn everything(folder: &Path) -> Result<Vec<PathBuf>, AirError> {

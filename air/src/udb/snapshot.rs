@@ -81,7 +81,7 @@ impl Draft {
 
     /// Makes the snapshot visible, under a name that no other ever had.
     pub(crate) fn publish(
-        self,
+        &self,
         inputs: Inputs,
         names: [usize; 3],
         days: &Path,
