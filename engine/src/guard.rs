@@ -5,6 +5,7 @@
 
 mod columns;
 
+use std::future::ready;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -16,7 +17,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::error::Result;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::StreamExt;
+use futures::{TryStreamExt, stream};
 
 use crate::counts::Drop;
 use crate::engines::instant_type;
@@ -24,6 +25,9 @@ use crate::{Counts, Engine, InputColumn, InputKind, SchemaMismatch};
 
 /// Longest key (and item), in bytes of text.
 const MAX_KEY_BYTES: usize = 1024;
+
+/// Aimed at for the rows that the lists of one batch become.
+const MAX_ITEMS: usize = 32_768;
 
 /// How the rows of one feature are guarded.
 #[derive(Clone, Debug)]
@@ -84,9 +88,21 @@ impl Guard {
 
     /// Guards a stream of what `preprocess` yields.
     pub(crate) fn stream(&self, rows: SendableRecordBatchStream, counts: &Arc<Counts>) -> SendableRecordBatchStream {
-        let (guard, counts) = (self.clone(), Arc::clone(counts));
-        let guarded = rows.map(move |batch| guard.batch(&batch?, &counts));
+        let (guard, counts) = (Arc::new(self.clone()), Arc::clone(counts));
+        let cut = Arc::clone(&guard);
+        let pieces = rows.map_ok(move |batch| stream::iter(cut.pieces(&batch).into_iter().map(Ok))).try_flatten();
+        let guarded = pieces.and_then(move |piece| ready(guard.batch(&piece, &counts)));
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), guarded))
+    }
+
+    /// Cuts a batch where its lists hold so many items that their rows would be a batch too large.
+    fn pieces(&self, rows: &RecordBatch) -> Vec<RecordBatch> {
+        let item = self.columns.iter().find(|column| column.kind == InputKind::Item);
+        let items = item.map_or(0, |item| columns::items(rows.column(item.at)));
+        let pieces = items.div_ceil(MAX_ITEMS).clamp(1, rows.num_rows().max(1));
+        let size = rows.num_rows().div_ceil(pieces).max(1);
+        let piece = |start| rows.slice(start, size.min(rows.num_rows() - start));
+        (0..rows.num_rows()).step_by(size).map(piece).collect()
     }
 
     fn batch(&self, rows: &RecordBatch, counts: &Counts) -> Result<RecordBatch> {

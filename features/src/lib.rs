@@ -34,6 +34,8 @@ pub fn all() -> Vec<Arc<dyn Feature>> {
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod twins;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! Brings single columns to the types that engines see.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -72,15 +73,31 @@ pub(super) fn number(array: &ArrayRef, to: &DataType, counts: &Counts) -> Result
     Ok(Arc::new(clean))
 }
 
+/// How many items the lists of a column hold; one each, where there are no lists.
+pub(super) fn items(array: &ArrayRef) -> usize {
+    match (array.as_list_opt::<i32>(), array.as_list_opt::<i64>()) {
+        (Some(lists), _) => range_of(lists).len(),
+        (_, Some(lists)) => range_of(lists).len(),
+        _ => array.len(),
+    }
+}
+
+/// Where the items of a (perhaps sliced) list array lie among its values.
+fn range_of<O: OffsetSizeTrait>(lists: &GenericListArray<O>) -> Range<usize> {
+    let offsets = lists.value_offsets();
+    offsets[0].as_usize()..offsets[lists.len()].as_usize()
+}
+
 /// The items of all lists, for each the row that it came from, and the number of rows without items.
 pub(super) fn list_items<O: OffsetSizeTrait>(
     lists: &GenericListArray<O>,
 ) -> Result<(StringViewArray, UInt32Array, usize)> {
-    let mut positions: Vec<u32> = Vec::new();
-    let mut origin: Vec<u32> = Vec::new();
+    let all = range_of(lists);
+    let mut positions: Vec<u32> = Vec::with_capacity(all.len());
+    let mut origin: Vec<u32> = Vec::with_capacity(all.len());
     let mut without = 0;
-    for row in 0..lists.len() {
-        let range = lists.value_offsets()[row].as_usize()..lists.value_offsets()[row + 1].as_usize();
+    for (row, offsets) in lists.value_offsets().windows(2).enumerate() {
+        let range = offsets[0].as_usize() - all.start..offsets[1].as_usize() - all.start;
         if lists.is_null(row) || range.is_empty() {
             without += 1;
             continue;
@@ -90,6 +107,7 @@ pub(super) fn list_items<O: OffsetSizeTrait>(
             origin.push(u32::try_from(row).expect("and fewer rows"));
         }
     }
-    let items = take(&text(lists.values())?, &UInt32Array::from(positions), None)?;
+    let values = lists.values().slice(all.start, all.len());
+    let items = take(&text(&values)?, &UInt32Array::from(positions), None)?;
     Ok((items.as_string_view().clone(), origin.into(), without))
 }

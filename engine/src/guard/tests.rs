@@ -72,6 +72,25 @@ fn slices_of_lists_are_understood() {
     assert_eq!(rows, [["2", "b", time], ["2", "c", time]]);
 }
 
+#[tokio::test]
+async fn long_lists_are_cut_into_batches() {
+    let item: Vec<String> = (0..1_000).map(|item| item.to_string()).collect();
+    let list = || Some(item.iter().map(|item| Some(item.as_str())));
+    let ids: Vec<String> = (0..100).map(|id| id.to_string()).collect();
+    let rows = events([
+        ("id", text(ids.iter().map(|id| Some(id.as_str())))),
+        ("item", lists((0..100).map(|_| list()))),
+        ("timestamp", times(["2018-08-01"; 100])),
+    ]);
+    let guard = Guard::new(&SegmentMembership::by(["id"]), &rows.schema()).unwrap();
+    let input = stream::iter([Ok(rows.clone()), Ok(rows.slice(0, 0))]);
+    let input = Box::pin(RecordBatchStreamAdapter::new(rows.schema(), input));
+    let counts = Arc::new(Counts::default());
+    let batches: Vec<RecordBatch> = guard.stream(input, &counts).try_collect().await.unwrap();
+    let sizes: Vec<usize> = batches.iter().map(RecordBatch::num_rows).collect();
+    assert_eq!((sizes, counts.rows_after_preprocess()), (vec![25_000; 4], 100));
+}
+
 #[test]
 fn times_of_any_unit_are_floored_to_milliseconds() {
     use datafusion::arrow::array::{Date32Array, TimestampNanosecondArray, TimestampSecondArray};
