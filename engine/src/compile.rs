@@ -17,7 +17,7 @@ use crate::events::PlannedEvents;
 use crate::guard::Guard;
 use crate::planner::{is_events, read, said, state};
 use crate::wanted::{Wanted, split_filters};
-use crate::{Counts, Engine, EventsTable, Feature, FeatureTable, OutputSchema, Ratios, Refused};
+use crate::{Counts, Engine, EventsTable, Feature, FeatureTable, InvalidSqlFeature, OutputSchema, Ratios, Refused};
 
 /// A feature that was found to fit its engine and its source; it can compute any number of chunks at once.
 #[derive(Clone, Debug)]
@@ -183,7 +183,10 @@ impl Compiler<'_> {
     /// An error that a feature has given to DataFusion is shown as its own.
     fn unplanned(&self, error: DataFusionError) -> Refused {
         match error {
-            DataFusionError::External(error) => self.invalid(error),
+            DataFusionError::External(error) => match error.downcast::<InvalidSqlFeature>() {
+                Ok(error) => Refused::Sql(*error),
+                Err(error) => self.invalid(error),
+            },
             error => self.invalid(said(&error)),
         }
     }

@@ -27,7 +27,7 @@ const STRUCTURE: [&str; 23] = [
 pub(crate) enum BadExpression {
     #[error("`{text}` cannot be read: {said}")]
     Syntax { text: String, said: String },
-    #[error("`{text}` uses `{column}`, which is no column; there are {columns}")]
+    #[error("in `{text}` there is `{column}`, which is no column; the columns are {columns}")]
     NoColumn { text: String, column: String, columns: String },
     #[error("`{text}` uses {what}, which an expression over single events cannot: {advice}")]
     NotOfARow { text: String, what: &'static str, advice: &'static str },

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use neartime_model::{Classify, ErrorKind};
 
-use crate::SchemaMismatch;
+use crate::{InvalidSqlFeature, SchemaMismatch};
 
 /// A feature that cannot run over a source.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,9 @@ pub enum Refused {
         #[source]
         mismatch: SchemaMismatch,
     },
+    /// Its table of the configuration is at fault; names the feature and the key.
+    #[error(transparent)]
+    Sql(InvalidSqlFeature),
     /// It cannot be planned, or breaks a rule of features.
     #[error("feature `{feature}` cannot run over source `{events}`")]
     Invalid {

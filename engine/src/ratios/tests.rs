@@ -43,7 +43,9 @@ fn what_cannot_be_a_ratio_is_refused() {
     let refused = |given: &[(&str, &str)]| chain(&ratios(given).unwrap_err());
     assert!(refused(&[("views", "spend / 2")]).contains("`ratios.views`: a column of that name is there"));
     assert!(refused(&[("a", "spend / 2"), ("a", "spend / 3")]).contains("there already"));
-    assert!(refused(&[("a", "spend / clicks")]).contains("`clicks`, which is no column; there are `views`, `spend`"));
+    assert!(
+        refused(&[("a", "spend / clicks")]).contains("`clicks`, which is no column; the columns are `views`, `spend`")
+    );
     assert!(refused(&[("a", "sum(spend)")]).contains("uses an aggregate"));
     assert!(refused(&[("a", "spend /")]).contains("`spend /` cannot be read: "));
 }

@@ -165,7 +165,7 @@ fn errors_of_expressions_name_the_key_too() {
     let cases = [
         (
             refused(spec("count", &["id"], &[("id", "usr_id")])),
-            "`select.id`: the expression cannot be used: `usr_id` uses `usr_id`, which is no column",
+            "`select.id`: the expression cannot be used: in `usr_id` there is `usr_id`, which is no column; the columns are `event_name`, `user_id`",
         ),
         (
             refused(spec("count", &["id"], &[("id", "max(brand)")])),
