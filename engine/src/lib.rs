@@ -2,7 +2,16 @@
 //!
 //! A [`Feature`] cleans and filters the events of one source and exposes the columns that its [`Engine`] asks for; the
 //! engine groups and aggregates them, and knows how the results of many chunks merge into one. Both are DataFusion
-//! plans. Nothing here reads files or writes stores.
+//! plans. [`compile`] checks that they fit; [`CompiledFeature::compute`] runs them over the events of one chunk:
+//!
+//! 1. `preprocess`, rewritten so that no expression fails on a row (`attempt`);
+//! 2. the key guard: keys to text, a row for each item, rows without a place dropped and counted (`guard`);
+//! 3. the engine: each event as the output of a chunk of its own, then one fold (`fold`), the same that merges chunks;
+//! 4. sorted by row key.
+//!
+//! **Invariant:** the rows are the same, bit for bit, however the events are ordered and cut into batches.
+//!
+//! Nothing here reads files or writes stores.
 
 #![warn(missing_docs)]
 
