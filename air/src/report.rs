@@ -98,6 +98,8 @@ struct Cell {
     counts: CellCounts,
     suppressed: bool,
     total_hidden: bool,
+    /// Of the cells that are tested: how often chance alone would go as far.
+    p: Option<f64>,
     significant: bool,
 }
 
@@ -228,6 +230,7 @@ fn cells_of(site: u32, group: u32, segments: &[u32], counts: &Counts) -> impl It
         },
         suppressed: false,
         total_hidden: false,
+        p: None,
         significant: false,
     })
 }
@@ -246,11 +249,12 @@ fn suppress(cells: &mut [Cell], rank: &[u32], audience: u32, thresholds: Thresho
 }
 
 fn flag_significant(cells: &mut [Cell]) {
-    let p = |cell: &Cell| if cell.suppressed { None } else { cell.counts.measure().z.map(p_value) };
-    let Some(threshold) = significance_threshold(cells.iter().filter_map(p).collect(), FALSE_DISCOVERY_RATE) else {
-        return;
-    };
-    cells.iter_mut().for_each(|cell| cell.significant = p(cell).is_some_and(|p| p <= threshold));
+    for cell in cells.iter_mut().filter(|cell| !cell.suppressed) {
+        cell.p = cell.counts.measure().z.map(p_value);
+    }
+    let tested = cells.iter().filter_map(|cell| cell.p).collect();
+    let Some(threshold) = significance_threshold(tested, FALSE_DISCOVERY_RATE) else { return };
+    cells.iter_mut().for_each(|cell| cell.significant = cell.p.is_some_and(|p| p <= threshold));
 }
 
 /// The numbers of names, in order of the names.
