@@ -1,6 +1,6 @@
 """Checks z, interval and p of 1,000 random cells against scipy, and simulates how often the interval holds the truth.
 
-usage: statistics.py PROGRAM    (the built benchmark `report`)
+usage: check_statistics.py PROGRAM    (the built benchmark `report`)
 """
 
 import math
