@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, GenericListArray, OffsetSizeTrait, RecordBatch, StringViewArray,
+    UInt32Array,
 };
 use datafusion::arrow::buffer::BooleanBuffer;
 use datafusion::arrow::compute::{and, filter, is_not_null, take};
@@ -213,30 +214,34 @@ fn present(values: &dyn Array) -> Result<Option<BooleanArray>> {
 }
 
 /// Gives each item a row; null, empty and too long ones have none.
-fn explode(columns: Vec<ArrayRef>, item: usize, counts: &Counts) -> Result<Vec<ArrayRef>> {
-    let (items, mut columns) = match columns[item].data_type() {
-        DataType::List(_) => each_item(&columns, columns[item].as_list::<i32>(), counts)?,
-        DataType::LargeList(_) => each_item(&columns, columns[item].as_list::<i64>(), counts)?,
-        _ => (columns::text(&columns[item])?, columns),
+fn explode(mut columns: Vec<ArrayRef>, item: usize, counts: &Counts) -> Result<Vec<ArrayRef>> {
+    let (items, origin) = match columns[item].data_type() {
+        DataType::List(_) => each_item(columns[item].as_list::<i32>(), counts)?,
+        DataType::LargeList(_) => each_item(columns[item].as_list::<i64>(), counts)?,
+        _ => (columns::text(&columns[item])?, None),
     };
     let mut keep = Keep::default();
     keep.only(fitting(&items), Drop::ItemTooLong, counts)?;
     let items: ArrayRef = Arc::new(columns::empty_to_null(items)?);
     keep.only(present(&items)?, Drop::NullItem, counts)?;
-    columns[item] = items;
+    for (at, column) in columns.iter_mut().enumerate() {
+        if at == item {
+            *column = Arc::clone(&items);
+        } else if let Some(origin) = &origin {
+            *column = take(column, origin, None)?;
+        }
+    }
     keep.of(columns)
 }
 
-/// The items of all lists, and the columns with each row repeated for its items.
+/// The items of all lists, and for each the row that it came from.
 fn each_item<O: OffsetSizeTrait>(
-    columns: &[ArrayRef],
     lists: &GenericListArray<O>,
     counts: &Counts,
-) -> Result<(StringViewArray, Vec<ArrayRef>)> {
+) -> Result<(StringViewArray, Option<UInt32Array>)> {
     let (items, origin, without) = columns::list_items(lists)?;
     counts.add_dropped(Drop::NullItem, without);
-    let repeated = columns.iter().map(|column| Ok(take(column, &origin, None)?)).collect::<Result<_>>()?;
-    Ok((items, repeated))
+    Ok((items, Some(origin)))
 }
 
 #[cfg(test)]
