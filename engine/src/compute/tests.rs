@@ -69,16 +69,16 @@ async fn rows_are_sorted_by_bytes_with_nulls_first() {
 
 #[tokio::test]
 async fn more_groups_than_memory_go_to_disk_and_come_back() {
-    let rows = random_rows(120_000, 60_000);
+    let rows = random_rows(40_000, 20_000);
     let feature = spend();
     let feature = compile(Arc::clone(&feature), &table_of(feature.as_ref(), &rows, "id")).unwrap();
     let expected = run(&feature, vec![rows.clone()]).await.0;
     let within_memory = async |disk: DiskManagerMode| {
-        let pool = Arc::new(FairSpillPool::new(10 << 20));
+        let pool = Arc::new(FairSpillPool::new(4 << 20));
         let disk = DiskManagerBuilder::default().with_mode(disk);
         let runtime =
             RuntimeEnvBuilder::new().with_memory_pool(pool).with_disk_manager_builder(disk).build_arc().unwrap();
-        let config = SessionConfig::new().with_sort_spill_reservation_bytes(2 << 20);
+        let config = SessionConfig::new().with_sort_spill_reservation_bytes(1 << 20);
         let context = Arc::new(TaskContext::default().with_session_config(config).with_runtime(runtime));
         let batches = futures::stream::iter(in_batches(&rows, 8_192).into_iter().map(Ok));
         let input = Box::pin(RecordBatchStreamAdapter::new(rows.schema(), batches));
