@@ -23,6 +23,9 @@ use super::keys::KeyStream;
 use super::reader::{FileChanged, PinnedReader, ReadWatch};
 use crate::StoreError;
 
+/// Rows of one batch, which is one transaction of an online store.
+const BATCH_ROWS: usize = 16 * 1024;
+
 /// One version of one published file: whatever replaces it, these are the rows of this version or an error.
 #[derive(Clone, Debug)]
 pub struct PublishedFile {
@@ -89,7 +92,8 @@ impl PublishedFile {
         let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, self.metadata.clone());
         let wanted = schema.fields().iter().map(|field| field.name().as_str());
         let mask = ProjectionMask::columns(builder.parquet_schema(), wanted);
-        let decoded = builder.with_projection(mask).build().map_err(|error| read_error(&self.meta, error))?;
+        let builder = builder.with_projection(mask).with_batch_size(BATCH_ROWS);
+        let decoded = builder.build().map_err(|error| read_error(&self.meta, error))?;
         let (meta, schema) = (self.meta.clone(), Arc::clone(schema));
         let batches = stream::try_unfold(decoded, move |mut decoded| {
             let (meta, schema) = (meta.clone(), Arc::clone(&schema));

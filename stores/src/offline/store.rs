@@ -4,6 +4,7 @@ use std::path::Path as FsPath;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream::BoxStream;
@@ -151,7 +152,7 @@ impl FeaturesStore {
         let all = keys::union(Arc::clone(&schema), before, vanished);
         let layout = Layout { key_columns: schema.fields().len(), schema, metadata: footer::of_vanished(fence) };
         let staged = self.publisher.stage(&list).await?;
-        encode(staged.path(), layout.clone(), as_rows(layout.schema, all)).await?;
+        encode(staged.path(), layout.clone(), as_rows(layout.schema, all)).await.map_err(of_keys)?;
         match self.publisher.put(staged, &list, listed.as_ref()).await? {
             Put::Done => Ok(()),
             Put::Changed(_) => {
@@ -300,7 +301,18 @@ fn until_corrupt(keys: KeyStream) -> KeyStream {
     readable.boxed()
 }
 
+/// The rows of a list of keys break off with an error of this store, not of a computation.
+fn of_keys(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Rows(DataFusionError::External(cause)) => match cause.downcast::<StoreError>() {
+            Ok(error) => *error,
+            Err(cause) => StoreError::failed("listing vanished keys", cause),
+        },
+        error => error,
+    }
+}
+
 fn as_rows(schema: SchemaRef, keys: KeyStream) -> SendableRecordBatchStream {
-    let batches = keys.map_err(|error| datafusion::error::DataFusionError::External(Box::new(error)));
+    let batches = keys.map_err(|error| DataFusionError::External(Box::new(error)));
     Box::pin(RecordBatchStreamAdapter::new(schema, batches))
 }

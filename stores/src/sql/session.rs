@@ -1,6 +1,7 @@
 //! SQL over the features store, and over whatever tables the caller adds.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::FutureExt;
 use neartime_engine::FeatureTable;
 
 use super::error::query_error;
@@ -158,7 +160,10 @@ async fn run(context: &SessionContext, sql: &str) -> Result<Answer, StoreError> 
     let schema = Arc::clone(frame.schema().inner());
     let task = Arc::new(frame.task_ctx());
     let plan = frame.create_physical_plan().await.map_err(query_error)?;
-    let batches = collect(Arc::clone(&plan), task).await.map_err(query_error)?;
+    // The decoder may panic on a file that is no Parquet any more.
+    let collected = AssertUnwindSafe(collect(Arc::clone(&plan), task)).catch_unwind().await;
+    let broken = |_| StoreError::broken_rule("running the query broke down: a file may be corrupt, run its task again");
+    let batches = collected.map_err(broken)?.map_err(query_error)?;
     Ok(Answer { schema, batches, elapsed: started.elapsed(), scanned_bytes: scanned_bytes(&*plan) })
 }
 

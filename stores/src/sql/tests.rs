@@ -467,6 +467,31 @@ async fn wrong_sql_is_refused_with_what_there_is() {
 }
 
 #[tokio::test]
+async fn a_corrupt_file_is_an_error() {
+    let tree = Tree::new();
+    let table = table("user_num_posts", OnlineLayout::PerChunk);
+    let file = file(&table, "2018-08-01T10:40:00Z");
+    tree.publish(&file, 1, &crate::testing::users(0..3_000)).await;
+    let path = tree.path_of(&file);
+    let good = std::fs::read(&path).unwrap();
+    let mut random = fastrand::Rng::with_seed(1);
+    for _ in 0..60 {
+        let mut bad = good.clone();
+        let at = random.usize(0..bad.len() - 20);
+        random.fill(&mut bad[at..at + 20]);
+        std::fs::write(&path, bad).unwrap();
+        // A flipped bit of a value is not seen, and an answer then; all else is an error that names a cause.
+        let sql = "select count(distinct id), sum(actions_count) from features_store.user_num_posts";
+        if let Err(error) = tree.session(&[&table]).query(sql).await {
+            assert_ne!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        }
+    }
+    std::fs::write(&path, b"").unwrap();
+    let error = tree.session(&[&table]).query("select * from features_store.user_num_posts").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Failed, "{error:?}");
+}
+
+#[tokio::test]
 async fn a_table_without_files_is_empty() {
     let tree = Tree::new();
     let table = table("user_num_posts", OnlineLayout::PerChunk);

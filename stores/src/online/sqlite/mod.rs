@@ -60,16 +60,19 @@ impl SqliteOnlineStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
-            .pragma("wal_autocheckpoint", "8000")
-            .pragma("cache_size", "-32000")
             .disable_statement_logging();
+        // Rows come in key order, so that pages are met again soon; a checkpoint then writes each of them once.
+        let writing = options.clone().pragma("wal_autocheckpoint", "8000").pragma("cache_size", "-32000");
         let error = |error| StoreError::unavailable(format!("opening the online store {}", path.display()), error);
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await.map_err(error)?;
+        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(writing).await.map_err(error)?;
         let readers = SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options);
         Ok(Self { writer, readers, clock, purged_at: Mutex::default() })
     }
 
     async fn upsert(&self, table: &FeatureTable, rows: &BoundRows<'_>) -> Result<(), StoreError> {
+        if rows.len() == 0 {
+            return Ok(());
+        }
         let name = &table.name;
         let error = |error| sqlite_error(format!("writing to the online table `{name}`"), error);
         let statements = Statements::new(table);
