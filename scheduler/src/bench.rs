@@ -28,8 +28,9 @@ impl Bench {
     {
         let mut runtime = self.lock();
         if runtime.is_none() {
-            let built = Builder::new_multi_thread().worker_threads(self.threads).thread_name("compute").enable_all();
-            *runtime = Some(built.build()?);
+            let mut builder = Builder::new_multi_thread();
+            builder.worker_threads(self.threads).thread_name("compute").enable_all();
+            *runtime = Some(builder.build()?);
         }
         Ok(runtime.as_ref().expect("built above").spawn(work))
     }

@@ -48,7 +48,7 @@ pub(crate) async fn pass(
     scope: Scope<'_>,
     seen: &mut Seen,
 ) -> Result<Discovered, PassError> {
-    let (sender, mut batches) = mpsc::channel(BATCHES_AHEAD);
+    let (sender, mut batches) = mpsc::channel::<Vec<Found>>(BATCHES_AHEAD);
     let registering = async {
         let mut registered = Registered::default();
         while let Some(batch) = batches.recv().await {

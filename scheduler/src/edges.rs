@@ -75,7 +75,7 @@ impl Edges {
     }
 
     /// Tells the task database which sources and features there are; it refuses what contradicts what it stored.
-    pub(crate) async fn declare(&self) -> Result<(), TasksError> {
+    pub async fn declare(&self) -> Result<(), TasksError> {
         self.tasks.declare_sources(&self.source_declarations()).await?;
         for known in self.tasks.declare_features(&self.feature_declarations()).await? {
             if known.newest > known.version {
