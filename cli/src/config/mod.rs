@@ -34,6 +34,7 @@ pub(crate) struct Config {
     pub(crate) features_store: Place,
     /// Without one, features are published to Parquet only.
     pub(crate) online_store: Option<OnlineStore>,
+    #[expect(dead_code, reason = "checked already; the client that needs it comes with S3")]
     pub(crate) s3: S3,
     pub(crate) run: Run,
     pub(crate) console: Option<Console>,

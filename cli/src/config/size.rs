@@ -34,7 +34,7 @@ impl fmt::Display for Size {
         for (factor, unit) in [(1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")] {
             if self.0 >= factor {
                 let whole = self.0 as f64 / factor as f64;
-                return if self.0 % factor == 0 {
+                return if self.0.is_multiple_of(factor) {
                     write!(f, "{whole:.0} {unit}")
                 } else {
                     write!(f, "{whole:.1} {unit}")

@@ -67,7 +67,7 @@ fn every_example_is_read() {
 
 #[test]
 fn unknown_keys_are_named_with_their_line() {
-    refused(&format!("{}\n[run]\nwrokers = 3\n", with_source("")), &["line 10", "`wrokers`", "[run]", "workers"]);
+    refused(&format!("{}\n[run]\nwrokers = 3\n", with_source("")), &["line 11", "`wrokers`", "[run]", "workers"]);
     refused(&with_source("dealy = \"3m\""), &["line 5", "`dealy`", "[[source]] s"]);
     refused(&format!("{}x = {{ type = \"int\", untit = \"s\" }}\n", with_source("")), &["line 9", "`untit`"]);
     refused(&format!("colour = 1\n{}", with_source("")), &["line 1", "`colour`"]);
@@ -137,14 +137,14 @@ fn features_are_checked() {
     };
     let select = "select = { id = \"id\", country = \"'za'\", brand = \"'olx'\" }";
     assert_eq!(parsed(&feature(select)).unwrap().features[0].spec.keys, None);
-    refused(&feature("select = { id = \"id\" }"), &["line 8", "`country`", "not selected"]);
+    refused(&feature("select = { id = \"id\" }"), &["line 10", "`country`", "not selected"]);
     refused(&feature(""), &["select"]);
     refused(&feature(&format!("{select}\nkeys = [\"Id\"]")), &["`Id`", "[a-z_][a-z0-9_]*"]);
     refused(&feature(&format!("{select}\nversion = 0")), &["at least 1"]);
     refused(&feature(&format!("{select}\nratios = {{ r = \"a / b\" }}")), &["rollup"]);
     refused(&feature(select).replace("\"count\"", "\"counting\""), &["\"counting\"", "\"last_action_time\""]);
     let twice = format!("{}[[feature]]\nname = \"f\"\nsource = \"s\"\nengine = \"count\"\n{select}\n", feature(select));
-    refused(&twice, &["line 13", "twice"]);
+    refused(&twice, &["line 15", "twice"]);
 }
 
 #[test]
