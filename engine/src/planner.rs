@@ -64,5 +64,10 @@ pub(crate) fn is_events(scan: &TableScan) -> bool {
 
 /// What DataFusion says, once: its errors print their sources, and wrap some of them in errors of the same text.
 pub(crate) fn said(error: &DataFusionError) -> String {
-    error.find_root().strip_backtrace()
+    match error.find_root() {
+        // The text of these begins with what they are, which the reader knows.
+        DataFusionError::SQL(error, _) => error.to_string(),
+        DataFusionError::Plan(said) => said.clone(),
+        error => error.strip_backtrace(),
+    }
 }
