@@ -113,6 +113,7 @@ impl Walker {
                     Walk::Done => return Ok(Walk::Done),
                     Walk::Closed(end) => pos = end,
                 },
+                None if scan::byte(line, pos) == b'"' => pos = scan::string(line, pos)?.end,
                 None => pos = scan::skip_value(line, pos, &mut self.stack)?,
             }
             pos = scan::skip_space(line, pos);

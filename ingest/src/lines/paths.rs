@@ -32,6 +32,14 @@ struct Node {
     lengths: u64,
 }
 
+impl Node {
+    fn find(&self, name: &[u8]) -> Option<Target> {
+        let head = head(name);
+        let is_it = |key: &&Key| key.head == head && key.name.len() == name.len() && tail(&key.name) == tail(name);
+        self.keys.iter().find(is_it).map(|key| key.target)
+    }
+}
+
 /// The paths of all columns as a tree of keys; columns with the same path share a slot.
 #[derive(Debug)]
 pub(crate) struct Paths {
@@ -86,15 +94,11 @@ impl Paths {
     }
 
     /// The key called `name` in the object of `node`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn find(&self, node: usize, name: &[u8]) -> Option<Target> {
         let node = &self.nodes[node];
-        if node.lengths & length_bit(name) == 0 {
-            return None;
-        }
-        let head = head(name);
-        let is_it = |key: &&Key| key.head == head && key.name.len() == name.len() && tail(&key.name) == tail(name);
-        node.keys.iter().find(is_it).map(|key| key.target)
+        // Nearly all keys that nobody wants are done with here.
+        if node.lengths & length_bit(name) == 0 { None } else { node.find(name) }
     }
 
     /// The slot of the value that the keys `steps` lead to.

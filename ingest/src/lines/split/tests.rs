@@ -146,8 +146,8 @@ fn naive_end(text: &[u8]) -> Option<usize> {
     }
     let lead = text.iter().take_while(|byte| b" \r\t".contains(byte)).count();
     let mut state = State::Start;
-    for at in lead..text.len() {
-        state = match (state, text[at]) {
+    for (at, byte) in text.iter().enumerate().skip(lead) {
+        state = match (state, byte) {
             (State::Quoted, b'"') => State::Closed,
             (State::Quoted, _) => State::Quoted,
             (State::Closed, b'"') => State::Quoted,
