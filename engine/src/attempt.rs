@@ -1,7 +1,7 @@
 //! Expressions that cannot fail on a row: what DataFusion would answer with an error is null here, and counted.
 //!
 //! An [`Attempt`] stands in a plan for a conversion, an operator or a function that may fail. It evaluates the whole
-//! batch; only where that fails does it look for the rows to blame, by halves. [`rewrite`] puts it there.
+//! batch; only where that fails does it look for the rows to blame, part by part. [`rewrite`] puts it there.
 
 mod rewrite;
 
@@ -30,6 +30,9 @@ use crate::Counts;
 use crate::counts::Null;
 
 pub(crate) use rewrite::{recount, rewrite};
+
+/// So few rows are tried one by one: halving them would cost more where most of them fail.
+const FEW: usize = 16;
 
 /// Something that may fail, and that gives null where it does.
 #[derive(Debug)]
@@ -81,18 +84,21 @@ impl Attempt {
         }
     }
 
-    /// Evaluates the rows by halves until those that fail stand alone, and gives null for them.
-    fn by_halves(&self, args: &ScalarFunctionArgs, start: usize, rows: usize, parts: &mut Vec<ArrayRef>) {
+    /// Evaluates the rows by halves, the last few one by one, until those that fail stand alone: they become null.
+    fn by_parts(&self, args: &ScalarFunctionArgs, start: usize, rows: usize, parts: &mut Vec<ArrayRef>) {
         let part = slice(args, start, rows);
         if let Ok(values) = self.once(part).and_then(|values| values.into_array(rows)) {
             parts.push(values);
-        } else if rows <= 1 {
+            return;
+        }
+        if rows <= 1 {
             self.counts.add_null(self.blame(), rows);
             parts.push(new_null_array(args.return_type(), rows));
-        } else {
-            let half = rows / 2;
-            self.by_halves(args, start, half, parts);
-            self.by_halves(args, start + half, rows - half, parts);
+            return;
+        }
+        let size = if rows <= FEW { 1 } else { rows.div_ceil(2) };
+        for offset in (0..rows).step_by(size) {
+            self.by_parts(args, start + offset, size.min(rows - offset), parts);
         }
     }
 
@@ -190,7 +196,7 @@ impl ScalarUDFImpl for Attempt {
             }
             Err(_) => {
                 let mut parts = Vec::new();
-                self.by_halves(&args, 0, args.number_rows, &mut parts);
+                self.by_parts(&args, 0, args.number_rows, &mut parts);
                 let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
                 Ok(ColumnarValue::Array(concat(&parts)?))
             }

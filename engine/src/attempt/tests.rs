@@ -160,6 +160,19 @@ async fn counts_do_not_depend_on_batches_nor_on_rows_that_a_reader_dropped() {
 }
 
 #[tokio::test]
+async fn every_row_to_blame_is_found_and_no_other() {
+    for odd in [1, 2, 3, 17, 100] {
+        let t: Vec<String> = (0..100)
+            .map(|row| if row % odd == 0 { "junk".to_owned() } else { format!("197{}-01-01", row % 10) })
+            .collect();
+        let (values, counted) =
+            ints_of("date_part('year', to_timestamp(t))", &[("t", text(t.iter().map(String::as_str)))]).await;
+        let expected: Vec<_> = (0..100).map(|row| (row % odd != 0).then_some(1970 + row % 10)).collect();
+        assert_eq!((values, counted["failed_function"]), (expected, 100_u64.div_ceil(odd as u64)), "{odd}");
+    }
+}
+
+#[tokio::test]
 async fn functions_answer_as_ever() {
     let columns = [
         ("t", text(["b-12", "c-7"])),
