@@ -14,7 +14,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use adapt::{batch_as, column_as};
+pub(crate) use adapt::column_as;
 #[cfg(test)]
 pub(crate) use directory::DirectoryPublisher;
 pub use footer::Footer;

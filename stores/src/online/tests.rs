@@ -11,6 +11,7 @@ use datafusion::arrow::array::{AsArray, Int64Array};
 use datafusion::arrow::datatypes::{Float64Type, Int64Type};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
+use futures::TryStreamExt;
 use neartime_engine::{Count, FeatureTable, LastActionTime, OnlineLayout, Ratio};
 use neartime_model::{Fence, Instant, ManualClock, OutputName};
 use object_store::ObjectMeta;
@@ -146,11 +147,9 @@ impl Stores {
     async fn live(&self, table: &Arc<FeatureTable>, of: Range<i64>) -> Vec<i64> {
         let mut live = Vec::new();
         for user in of {
-            let found =
-                lookup(&self.online, table, &Count::by(["id", "country"]), &format!("u{user}"), None).await.unwrap();
-            if found.num_rows() > 0 {
-                live.push(user);
-            }
+            let found = self.online.read(table, &format!("u{user}"), None).await.unwrap();
+            let found: Vec<RecordBatch> = found.try_collect().await.unwrap();
+            live.extend(found.iter().flat_map(|batch| vec![user; batch.num_rows()]));
         }
         live
     }

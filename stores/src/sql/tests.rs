@@ -345,7 +345,7 @@ async fn random_filters_agree_with_rows_in_memory() {
         };
         format!("{column} {compare} {value}")
     };
-    for _ in 0..60 {
+    for _ in 0..30 {
         let filter = format!("({} or {}) and not ({} and {})", atom(), atom(), atom(), atom());
         let question = |from: &str| format!("select coalesce(sum(actions_count), -1) from {from} where {filter}");
         let answer = tree.session(&[&table]).query(&question("features_store.user_num_posts")).await.unwrap();
