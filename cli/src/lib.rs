@@ -24,7 +24,7 @@ use clap::{CommandFactory as _, Parser as _};
 use neartime_engine::Feature;
 
 use app::App;
-use args::{Cli, Command};
+use args::{Cli, Command, RunArgs};
 
 /// Stack of each worker thread: planning deep SQL recurses deeply, the more so without optimisation.
 const STACK_BYTES: usize = 16 << 20;
@@ -51,7 +51,13 @@ pub fn main(features: Vec<Arc<dyn Feature>>) -> ExitCode {
 
 async fn execute(cli: Cli, features: Vec<Arc<dyn Feature>>) -> anyhow::Result<ExitCode> {
     let Cli { global, command } = cli;
-    let quiet = if matches!(command, Command::Run(_)) { "warn,neartime=info" } else { "warn" };
+    let quiet = match &command {
+        Command::Run(RunArgs { once: false }) => "warn,neartime=info",
+        Command::Run(_) | Command::Backfill(_) | Command::Online(_) => "warn",
+        // What these meet in raw files is no news: it is counted, and shown by `quarantine list`.
+        Command::Sql(_) => "warn,neartime_ingest=error",
+        _ => "error",
+    };
     telemetry::start(global.log_format, quiet, global.verbose);
     let command = match command {
         Command::Completions { shell } => {

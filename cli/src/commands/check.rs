@@ -71,7 +71,7 @@ fn listing_warning(source: &Source, listed: &Discovered) -> Option<String> {
 fn row(work: &SourceWork, listed: &Discovered) -> Vec<Cell> {
     let source = &work.source;
     let (due, age) = match source.due {
-        Due::End => ("end", Some(worst_case_age(source).to_string())),
+        Due::End => ("end", Some(in_units(worst_case_age(source)))),
         // How old the data is then, only its producer knows.
         Due::Landing => ("landing", None),
     };
@@ -92,6 +92,23 @@ fn row(work: &SourceWork, listed: &Discovered) -> Vec<Cell> {
 /// How old an event at the very start of a chunk is when the chunk becomes due.
 fn worst_case_age(source: &Source) -> Span {
     source.width.span() + source.delay
+}
+
+/// `1d 3m`: the units of the width and of the delay beside each other.
+fn in_units(span: Span) -> String {
+    let mut left = span.as_micros();
+    let mut parts = Vec::new();
+    for unit in [Span::from_days(1), Span::from_mins(60), Span::from_mins(1)] {
+        let whole = left - left % unit.as_micros();
+        if whole != 0 {
+            parts.push(Span::from_micros(whole).to_string());
+        }
+        left -= whole;
+    }
+    if left != 0 || parts.is_empty() {
+        parts.push(Span::from_micros(left).to_string());
+    }
+    parts.join(" ")
 }
 
 /// What would surprise.
@@ -149,4 +166,17 @@ fn air_warnings(air: &Air) -> Vec<String> {
         ));
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_written_in_their_units() {
+        for (mins, text) in [(13, "13m"), (1_443, "1d 3m"), (60, "1h"), (1_505, "1d 1h 5m"), (0, "0s")] {
+            assert_eq!(in_units(Span::from_mins(mins)), text);
+        }
+        assert_eq!(in_units(Span::from_secs(61)), "1m 1s");
+    }
 }

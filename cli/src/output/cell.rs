@@ -33,7 +33,8 @@ pub(crate) enum Cell {
 impl Cell {
     /// The value of `array` at `row`.
     pub(crate) fn of_array(array: &ArrayRef, row: usize) -> Result<Self, ArrowError> {
-        if array.is_null(row) {
+        // Not `is_null`: an array of type Null, or a dictionary, has its nulls elsewhere.
+        if array.logical_nulls().is_some_and(|nulls| nulls.is_null(row)) {
             return Ok(Self::Null);
         }
         Ok(match array.data_type() {

@@ -83,6 +83,14 @@ fn csv_has_a_header_and_tells_null_from_empty() {
 }
 
 #[test]
+fn a_column_of_nulls_is_null() {
+    let nulls = Arc::new(datafusion::arrow::array::NullArray::new(1)) as ArrayRef;
+    let batch = RecordBatch::try_from_iter_with_nullable([("nothing", nulls, true)]).unwrap();
+    assert_eq!(printed(Format::Json, None, &batch), "[\n{\"nothing\":null}\n]\n");
+    assert_eq!(printed(Format::Csv, None, &batch), "nothing\n\n");
+}
+
+#[test]
 fn a_limit_stops_every_format() {
     for format in [Format::Csv, Format::Json, Format::Table] {
         assert_eq!(printed(format, Some(1), &sample()).matches("10:40:00Z").count(), 1, "{format:?}");
