@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod faults;
+mod freshness;
 mod late_files;
 mod outages;
 mod seeds;

@@ -60,17 +60,19 @@ fn two_daemons_share_the_work_while_files_keep_coming() {
 
 #[test]
 fn a_new_feature_runs_on_what_comes_and_on_old_chunks_by_backfill() {
-    let site = Site::new(BINARY, &format!("{EMBEDDED}{}", users("events", "")));
+    let all = config();
+    let with_one = &all[..all.rfind("[[feature]]").expect("more than one feature")];
+    let site = Site::new(BINARY, with_one);
     for chunk in 0..6 {
         put_event(&site, chunk, "", "ann");
     }
     site.run_once(0);
-    site.configure(&config());
+    site.configure(&all);
     put_event(&site, 6, "", "ann");
     site.run_once(0);
-    let chunks = "select count(distinct data_chunk) from features_store.counted";
+    let chunks = "select count(distinct data_chunk) from features_store.summed";
     assert_eq!(site.sql(chunks), [["1"]], "old chunks are left alone");
-    let filled = site.run(["backfill", "counted", "--from", "2024-02-29T00:20:00Z", "--to", "2024-02-29T00:40:00Z"]);
+    let filled = site.run(["backfill", "summed", "--from", "2024-02-29T00:20:00Z", "--to", "2024-02-29T00:40:00Z"]);
     assert_eq!(filled.code, Some(0), "{}", filled.stderr);
     site.run_once(0);
     assert_eq!(site.sql(chunks), [["3"]]);
