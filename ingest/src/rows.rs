@@ -18,6 +18,10 @@ use crate::source::{Outside, Source};
 use crate::values::filter::RowFilter;
 use crate::values::{ColumnBuilder, Misfit, TimeReader};
 
+/// A batch is full when the lines of its rows come to this, however few they are: what it holds is no more than a few
+/// times that.
+const BATCH_LINE_BYTES: usize = 16 << 20;
+
 /// What one column of a batch holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Output {
@@ -63,8 +67,11 @@ pub(crate) struct Rows {
     required: Vec<usize>,
     /// The configured columns that are asked for.
     builders: Vec<(usize, ColumnBuilder)>,
-    line_numbers: Vec<u64>,
+    /// The rows' line numbers, where they are asked for.
+    line_numbers: Option<Vec<u64>>,
     rows: usize,
+    /// Bytes of the lines that the rows come from.
+    line_bytes: usize,
     scratch: Vec<u8>,
 }
 
@@ -98,8 +105,9 @@ impl Rows {
             event_time: EventTime::new(source, plan.chunk),
             required: source.required.iter().map(position).collect(),
             builders: plan.outputs.iter().filter_map(builder).collect(),
-            line_numbers: Vec::new(),
+            line_numbers: plan.outputs.contains(&Output::LineNumber).then(Vec::new),
             rows: 0,
+            line_bytes: 0,
             scratch: Vec::new(),
             plan,
         }
@@ -113,7 +121,7 @@ impl Rows {
 
     /// Whether a batch is full.
     pub(crate) fn is_full(&self) -> bool {
-        self.rows >= self.plan.batch_rows
+        self.rows >= self.plan.batch_rows || self.line_bytes >= BATCH_LINE_BYTES
     }
 
     /// Takes one line of `file`; an error is a verdict on the whole file.
@@ -162,9 +170,10 @@ impl Rows {
             return None;
         }
         let rows = std::mem::take(&mut self.rows);
+        self.line_bytes = 0;
         let mut columns = self.builders.iter_mut().map(|(_, builder)| builder.finish());
         let start = self.plan.chunk.start().as_millis();
-        let line_numbers = std::mem::take(&mut self.line_numbers);
+        let line_numbers = self.line_numbers.as_mut().map(std::mem::take).unwrap_or_default();
         let column = |output: &Output| -> ArrayRef {
             match *output {
                 Output::Column(_) => columns.next().expect("one builder for each column"),
@@ -235,10 +244,11 @@ impl Rows {
         for column in misfits {
             self.refuse(Drop { reason: Reason::Misfit, column: Some(column) }, line, number, file, findings);
         }
-        if self.plan.outputs.contains(&Output::LineNumber) {
-            self.line_numbers.push(number);
+        if let Some(numbers) = &mut self.line_numbers {
+            numbers.push(number);
         }
         self.rows += 1;
+        self.line_bytes += line.len();
         findings.rows += 1;
     }
 

@@ -292,6 +292,20 @@ async fn lines_of_a_hundred_megabytes_and_depth_ten_thousand_are_no_trouble() {
 }
 
 #[tokio::test]
+async fn a_batch_of_long_texts_is_short() {
+    let text = format!("{{\"s\":\"{}\"}}\n", "x".repeat(5_000_000)).repeat(10);
+    let raw = Raw::json(&[("s", "string")]).text(&text).await;
+    let source = Arc::new(Source::new(raw.spec.clone()).unwrap());
+    let mut reading = read(&source, raw.request(&source), &SessionContext::new().task_ctx());
+    let mut rows = Vec::new();
+    while let Some(batch) = reading.batches.recv().await {
+        rows.push(batch.num_rows());
+    }
+    assert_eq!(rows, [4, 4, 2]);
+    reading.report().await.unwrap();
+}
+
+#[tokio::test]
 async fn gzip_zstd_plain_and_empty_files_are_one_chunk() {
     let line = |n: u32| format!("{{\"a\":{n}}}\n").into_bytes();
     let raw = Raw::json(&[("a", "int")])
