@@ -12,8 +12,9 @@ use datafusion::arrow::array::{Array, ArrayRef, StringArray};
 use datafusion::arrow::compute::BatchCoalescer;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
-use futures::StreamExt;
+use futures::TryStreamExt;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, ZstdLevel};
@@ -59,62 +60,56 @@ enum Piece {
 pub(super) async fn encode(
     path: PathBuf,
     layout: Layout,
-    mut rows: SendableRecordBatchStream,
+    rows: SendableRecordBatchStream,
 ) -> Result<Encoded, StoreError> {
     let (sender, receiver) = mpsc::channel(2);
     let writer = tokio::task::spawn_blocking(move || write_file(&path, layout, receiver));
-    let mut broken_off = None;
-    while broken_off.is_none() {
-        let piece = match rows.next().await {
-            Some(Ok(batch)) => Piece::Rows(batch),
-            Some(Err(error)) => {
-                broken_off = Some(error);
-                break;
-            }
-            None => Piece::End,
-        };
-        let last = matches!(piece, Piece::End);
+    let handed_over = hand_over(rows, sender).await;
+    let written = writer.await.map_err(|error| StoreError::failed("encoding parquet", error))?;
+    handed_over.map_err(StoreError::Rows)?;
+    written
+}
+
+/// Sends all rows to the writer. Without the last piece it takes them for broken off.
+async fn hand_over(mut rows: SendableRecordBatchStream, writer: mpsc::Sender<Piece>) -> Result<(), DataFusionError> {
+    while let Some(batch) = rows.try_next().await? {
         // A closed channel means that the writer has failed: its own error tells why.
-        if sender.send(piece).await.is_err() || last {
-            break;
+        if writer.send(Piece::Rows(batch)).await.is_err() {
+            return Ok(());
         }
     }
-    drop(sender);
-    let written = writer.await.map_err(|error| StoreError::failed("encoding parquet", error))?;
-    match broken_off {
-        Some(error) => Err(StoreError::Rows(error)),
-        None => written,
-    }
+    writer.send(Piece::End).await.ok();
+    Ok(())
 }
 
 fn write_file(path: &Path, layout: Layout, mut pieces: mpsc::Receiver<Piece>) -> Result<Encoded, StoreError> {
-    let error = |error| parquet_error(path, error);
-    let file = File::options().write(true).open(path).map_err(|io| io_error("opening", path, io))?;
-    let properties = properties(&layout);
-    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(file, Arc::clone(&layout.schema), options).map_err(error)?;
-    let mut coalescer = BatchCoalescer::new(Arc::clone(&layout.schema), BATCH_ROWS);
+    let failed = |error| parquet_error(path, error);
+    let cutting = |error| StoreError::failed("cutting batches to size", error);
+    let file = File::options().write(true).open(path).map_err(|error| io_error("opening", path, error))?;
+    let options = ArrowWriterOptions::new().with_properties(properties(&layout)).with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(file, Arc::clone(&layout.schema), options).map_err(failed)?;
+    let mut cutter = BatchCoalescer::new(Arc::clone(&layout.schema), BATCH_ROWS);
     let mut order = OrderCheck::default();
-    loop {
+    let mut ended = false;
+    while !ended {
         match pieces.blocking_recv() {
             Some(Piece::Rows(batch)) => {
                 let batch = conform(&batch, &layout)?;
                 order.check(&batch, layout.key_columns)?;
-                coalescer.push_batch(batch).map_err(|arrow| StoreError::failed("cutting batches to size", arrow))?;
+                cutter.push_batch(batch).map_err(cutting)?;
             }
-            Some(Piece::End) => break,
+            Some(Piece::End) => {
+                cutter.finish_buffered_batch().map_err(cutting)?;
+                ended = true;
+            }
             None => return Err(StoreError::broken_rule("the rows broke off before their end")),
         }
-        while let Some(batch) = coalescer.next_completed_batch() {
-            writer.write(&batch).map_err(error)?;
+        while let Some(batch) = cutter.next_completed_batch() {
+            writer.write(&batch).map_err(failed)?;
         }
     }
-    coalescer.finish_buffered_batch().map_err(|arrow| StoreError::failed("cutting batches to size", arrow))?;
-    while let Some(batch) = coalescer.next_completed_batch() {
-        writer.write(&batch).map_err(error)?;
-    }
-    writer.finish().map_err(error)?;
-    writer.inner().sync_all().map_err(|io| io_error("syncing", path, io))?;
+    writer.finish().map_err(failed)?;
+    writer.inner().sync_all().map_err(|error| io_error("syncing", path, error))?;
     verify(path, order.rows)
 }
 

@@ -256,3 +256,21 @@ async fn a_lookup_folds_chunks_and_paths_and_adds_ratios() {
     let nobody = lookup(&stores.online, &table, &engine, "u9", None).await.unwrap();
     assert_eq!((nobody.num_rows(), nobody.num_columns()), (0, 5));
 }
+
+#[tokio::test]
+async fn a_lookup_over_many_rows_folds_them_as_they_come() {
+    let stores = stores().await;
+    let table = Arc::new(table("user_num_posts", OnlineLayout::PerChunk));
+    stores.online.ensure(&table).await.unwrap();
+    let mut countries: Vec<String> = (0..20_000).map(|country| format!("c{country}")).collect();
+    countries.sort();
+    let of = |value: i64| -> Vec<_> {
+        countries.iter().map(|country| (Some("u1".to_owned()), Some(country.clone()), value)).collect()
+    };
+    for chunk in 0..5 {
+        let file = file(&table, &format!("2018-08-01T10:{chunk}0:00Z"));
+        stores.online.write(&file, Fence(1), batch(&table, &of(1 << chunk))).await.unwrap();
+    }
+    let found = lookup(&stores.online, &table, &Count::by(["id", "country"]), "u1", None).await.unwrap();
+    assert_eq!(crate::testing::rows_of(&[found]), of(31));
+}
