@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use object_store::ObjectMeta;
@@ -19,10 +20,15 @@ use crate::StoreError;
 const LOCK_NAME: &str = ".lock";
 const STAGED_SUFFIX: &str = ".tmp";
 
+/// How often a lock that somebody else holds is tried again.
+const LOCK_EVERY: Duration = Duration::from_millis(5);
+
 /// Publishes below a directory.
 #[derive(Clone, Debug)]
 pub(crate) struct DirectoryPublisher {
     root: PathBuf,
+    /// How long it waits for a lock: its holder may be stopped, not only busy.
+    patience: Duration,
 }
 
 /// A staged file. Its lock, which ends with the process, tells the sweeper that somebody is still filling it.
@@ -51,8 +57,8 @@ impl Drop for StagedFile {
 }
 
 impl DirectoryPublisher {
-    pub(crate) fn new(root: PathBuf) -> Self {
-        Self { root }
+    pub(crate) fn new(root: PathBuf, patience: Duration) -> Self {
+        Self { root, patience }
     }
 
     fn folder_of(&self, key: &Path) -> PathBuf {
@@ -99,13 +105,17 @@ impl DirectoryPublisher {
         }
     }
 
-    fn lock_folder(&self, folder: &FsPath) -> Result<File, StoreError> {
+    /// `None` if somebody else holds it.
+    fn lock_folder(&self, folder: &FsPath) -> Result<Option<File>, StoreError> {
         self.make_folder(folder)?;
         let path = folder.join(LOCK_NAME);
         let file = File::options().create(true).append(true).open(&path);
         let file = file.map_err(|error| io_error("opening", &path, error))?;
-        file.lock().map_err(|error| io_error("locking", &path, error))?;
-        Ok(file)
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(io_error("locking", &path, error)),
+        }
     }
 }
 
@@ -117,8 +127,18 @@ impl Publisher for DirectoryPublisher {
     }
 
     async fn lock(&self, key: &Path) -> Result<Arc<dyn Any + Send + Sync>, StoreError> {
-        let (this, folder) = (self.clone(), self.folder_of(key));
-        blocking(move || Ok(Arc::new(this.lock_folder(&folder)?) as Arc<dyn Any + Send + Sync>)).await
+        let started = std::time::Instant::now();
+        loop {
+            let (this, folder) = (self.clone(), self.folder_of(key));
+            if let Some(locked) = blocking(move || this.lock_folder(&folder)).await? {
+                return Ok(Arc::new(locked));
+            }
+            if started.elapsed() >= self.patience {
+                let attempted = format!("locking {}", self.folder_of(key).join(LOCK_NAME).display());
+                return Err(StoreError::unavailable(attempted, "somebody else holds it"));
+            }
+            tokio::time::sleep(LOCK_EVERY).await;
+        }
     }
 
     async fn put(&self, staged: Box<dyn Staged>, key: &Path, _found: Option<&ObjectMeta>) -> Result<Put, StoreError> {

@@ -2,6 +2,7 @@
 
 use std::path::Path as FsPath;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
@@ -23,6 +24,9 @@ use super::listing::{ListedFile, list_files};
 use super::published::{PublishedFile, is_changed};
 use super::{PartitionFile, Published, Publisher, Put, Staged};
 use crate::StoreError;
+
+/// How long a publish waits while another one replaces a file of the same folder.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often a file is opened again because it was replaced between finding and reading it.
 const OPEN_ATTEMPTS: usize = 10;
@@ -49,7 +53,7 @@ impl FeaturesStore {
         let absolute = std::path::absolute(root).map_err(|error| io_error("finding", root, error))?;
         let prefix = Path::from_absolute_path(&absolute)
             .map_err(|error| StoreError::failed(format!("naming {}", root.display()), error))?;
-        let publisher = Arc::new(DirectoryPublisher::new(absolute));
+        let publisher = Arc::new(DirectoryPublisher::new(absolute, LOCK_PATIENCE));
         Ok(Self::new(Arc::new(LocalFileSystem::new()), prefix, publisher))
     }
 

@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use datafusion::error::DataFusionError;
 use futures::TryStreamExt;
 use neartime_engine::OnlineLayout;
 use neartime_model::{Classify, ErrorKind, Fence};
+use object_store::local::LocalFileSystem;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
+use crate::offline::DirectoryPublisher;
 use crate::testing::{TestRow, batch, file, order, rows, rows_of, stream, table, users};
 use crate::{FeaturesStore, PartitionFile, Published, StoreError};
 
@@ -192,6 +195,24 @@ async fn what_a_dead_process_left_is_swept() {
     drop(holder);
     publish(&store, &file, 1, 2, &users([1])).await;
     assert_eq!(leftovers(folder.path()), Vec::<PathBuf>::new(), "a publish sweeps its own folder");
+}
+
+#[tokio::test]
+async fn a_lock_that_a_stopped_process_holds_costs_no_attempt() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = object_store::path::Path::from_absolute_path(folder.path()).unwrap();
+    let publisher = DirectoryPublisher::new(folder.path().to_owned(), Duration::from_millis(50));
+    let store = FeaturesStore::new(Arc::new(LocalFileSystem::new()), root, Arc::new(publisher));
+    let file = file(&table("user_num_posts", OnlineLayout::PerChunk), AT);
+    publish(&store, &file, 1, 1, &users([1])).await;
+    let holder = std::fs::File::open(path_of(folder.path(), &file).with_file_name(".lock")).unwrap();
+    holder.lock().unwrap();
+    let outcome = store.publish(&file, order(1, 2), Fence(2), rows(&file.table, &users([2]), 10)).await;
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(read(&store, &file).await, users([1]));
+    drop(holder);
+    publish(&store, &file, 1, 2, &users([2])).await;
+    assert_eq!(read(&store, &file).await, users([2]));
 }
 
 #[tokio::test]

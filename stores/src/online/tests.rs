@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::arrow::array::{AsArray, Int64Array};
@@ -127,7 +128,7 @@ async fn stores() -> Stores {
     let fuse = Fuse::new();
     let root = folder.path().join("features");
     let prefix = Path::from_absolute_path(&root).unwrap();
-    let publisher = MortalPublisher(DirectoryPublisher::new(root), fuse.clone());
+    let publisher = MortalPublisher(DirectoryPublisher::new(root, Duration::from_secs(30)), fuse.clone());
     let offline = FeaturesStore::new(Arc::new(LocalFileSystem::new()), prefix, Arc::new(publisher));
     let clock = Arc::new(ManualClock::new(AT.parse().unwrap()));
     let online = SqliteOnlineStore::open(&folder.path().join("online.db"), clock).await.unwrap();

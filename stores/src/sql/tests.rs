@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray, TimestampMillisecondArray};
@@ -108,7 +109,7 @@ impl Tree {
             on_first_read: Mutex::default(),
         });
         let root = Path::from_absolute_path(folder.path()).unwrap();
-        let publisher = Arc::new(DirectoryPublisher::new(folder.path().to_owned()));
+        let publisher = Arc::new(DirectoryPublisher::new(folder.path().to_owned(), Duration::from_secs(30)));
         let store = FeaturesStore::new(Arc::clone(&watched) as Arc<dyn ObjectStore>, root, publisher);
         Self { watched, store, folder }
     }
