@@ -468,6 +468,26 @@ async fn wrong_sql_is_refused_with_what_there_is() {
 }
 
 #[tokio::test]
+async fn statistics_leave_out_row_groups_and_pages() {
+    let tree = Tree::new();
+    let table = table("user_num_posts", OnlineLayout::PerChunk);
+    let users: Vec<TestRow> = (0..200_000).map(|n| row(&format!("u{n:08}"), "gh", n)).collect();
+    tree.publish(&file(&table, "2018-08-01T10:40:00Z"), 1, &users).await;
+    let scanned = async |filter: &str| {
+        let sql = format!("select count(distinct id), sum(actions_count) from features_store.user_num_posts {filter}");
+        let answer = tree.session(&[&table]).query(&sql).await.unwrap();
+        (number(&answer), answer.scanned_bytes)
+    };
+    let (all, bytes) = scanned("").await;
+    assert_eq!(all, 200_000);
+    for (filter, rows) in [("where id = 'u00150000'", 1), ("where actions_count < 100", 100), ("where id = 'x'", 0)] {
+        let (found, fewer) = scanned(filter).await;
+        assert_eq!(found, rows, "{filter}");
+        assert!(fewer * 3 < bytes, "{filter} scanned {fewer} of {bytes} bytes");
+    }
+}
+
+#[tokio::test]
 async fn a_corrupt_file_is_an_error() {
     let tree = Tree::new();
     let table = table("user_num_posts", OnlineLayout::PerChunk);
