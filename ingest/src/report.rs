@@ -188,7 +188,55 @@ impl Findings {
     }
 }
 
-/// The first [`EXAMPLE_BYTES`] of a line as text.
+/// The first [`EXAMPLE_BYTES`] of a line as text, or a few less where they would cut a character.
 pub(crate) fn excerpt(line: &[u8]) -> String {
-    String::from_utf8_lossy(&line[..line.len().min(EXAMPLE_BYTES)]).into_owned()
+    const LONGEST_CHARACTER: usize = 4;
+    let is_inside = |at: usize| line.get(at).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000);
+    let end = line.len().min(EXAMPLE_BYTES);
+    let whole = (end.saturating_sub(LONGEST_CHARACTER)..=end).rev().find(|at| !is_inside(*at)).unwrap_or(end);
+    String::from_utf8_lossy(&line[..whole]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_cuts_no_character() {
+        assert_eq!(excerpt(b"short \xff"), "short \u{fffd}");
+        let text = format!("{}é", "x".repeat(EXAMPLE_BYTES - 1));
+        assert_eq!(excerpt(text.as_bytes()), "x".repeat(EXAMPLE_BYTES - 1));
+        assert_eq!(excerpt(&[0x80; 300]).chars().count(), EXAMPLE_BYTES);
+    }
+
+    #[test]
+    fn merged_findings_keep_the_first_examples() {
+        let found = |key: &str, lines: std::ops::Range<u64>| {
+            let mut findings = Findings::default();
+            for line in lines {
+                findings.refuse(Reason::BadJson, || BadLine {
+                    key: FileKey::new(key),
+                    line,
+                    column: None,
+                    reason: Reason::BadJson,
+                    text: String::new(),
+                });
+            }
+            findings
+        };
+        let mut all = found("b", 1..151);
+        all.merge(found("a", 1..31));
+        let report = all.into_report(0);
+        assert_eq!((report.count(Reason::BadJson), report.dropped()), (180, 180));
+        let places: Vec<_> = report.examples.iter().map(|bad| (bad.key.as_str(), bad.line)).collect();
+        let expected: Vec<_> = (1..31).map(|line| ("a", line)).chain((1..71).map(|line| ("b", line))).collect();
+        assert_eq!(places, expected);
+    }
+
+    #[test]
+    fn reasons_have_one_name_each_in_snake_case() {
+        let names: BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.name()).collect();
+        assert_eq!(names.len(), Reason::ALL.len());
+        assert!(names.iter().all(|name| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')));
+    }
 }
