@@ -66,6 +66,7 @@ fn kind(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
         .or_else(|| of::<neartime_engine::Refused>(cause))
         .or_else(|| of::<neartime_ingest::DiscoverError>(cause))
         .or_else(|| of::<neartime_ingest::ImportError>(cause))
+        .or_else(|| of::<neartime_ingest::ReadError>(cause))
         .or_else(|| of::<neartime_scheduler::OnceError>(cause))
         .or_else(|| of::<neartime_scheduler::RebuildError>(cause))
         .or_else(|| of::<neartime_stores::StoreError>(cause))
