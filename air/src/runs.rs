@@ -27,29 +27,31 @@ pub(crate) struct Run {
     pub(crate) last_ms: i64,
 }
 
-impl Alive {
+/// [`Alive`] in milliseconds, ready to be compared with; for ever is the longest there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Life {
+    millis: i64,
+}
+
+impl From<Alive> for Life {
+    fn from(alive: Alive) -> Self {
+        match alive {
+            Alive::For(span) => Self { millis: span.as_micros().div_euclid(1_000) },
+            Alive::Always => Self { millis: i64::MAX },
+        }
+    }
+}
+
+impl Life {
     /// Whether an interval that begins at `next_first_ms` continues a run that ended at `last_ms`.
     pub(crate) fn joins(self, last_ms: i64, next_first_ms: i64) -> bool {
-        match self {
-            Self::For(span) => next_first_ms.saturating_sub(last_ms) <= millis(span),
-            Self::Always => true,
-        }
+        next_first_ms.saturating_sub(last_ms) <= self.millis
     }
 
-    /// Whether a run that ended at `last_ms` is alive as of `as_of`: it ended later than `as_of − alive`.
-    pub(crate) fn covers(self, last_ms: i64, as_of: Instant) -> bool {
-        match self {
-            Self::For(span) => as_of.as_millis().saturating_sub(last_ms) < millis(span),
-            Self::Always => true,
-        }
-    }
-
-    /// The latest end of a run that is no longer alive as of `as_of`, in milliseconds; `None` if nothing ever dies.
+    /// The latest end of a run that is no longer alive as of `as_of`, in milliseconds: a run is alive that ended later
+    /// than `as_of − alive`. `None` if nothing ever dies.
     pub(crate) fn last_dead_ms(self, as_of: Instant) -> Option<i64> {
-        match self {
-            Self::For(span) => Some(as_of.as_millis().saturating_sub(millis(span))),
-            Self::Always => None,
-        }
+        (self.millis != i64::MAX).then(|| as_of.as_millis().saturating_sub(self.millis))
     }
 }
 
@@ -71,19 +73,15 @@ impl FromStr for Alive {
 }
 
 /// The first run of intervals that are in order of their beginnings: how many of them it joins, and when it was.
-pub(crate) fn first_run<T>(intervals: &[T], when: impl Fn(&T) -> Run, alive: Alive) -> (usize, Run) {
+pub(crate) fn first_run<T>(intervals: &[T], when: impl Fn(&T) -> Run, life: Life) -> (usize, Run) {
     let mut run = when(&intervals[0]);
     for (at, next) in intervals.iter().map(when).enumerate().skip(1) {
-        if !alive.joins(run.last_ms, next.first_ms) {
+        if !life.joins(run.last_ms, next.first_ms) {
             return (at, run);
         }
         run.last_ms = run.last_ms.max(next.last_ms);
     }
     (intervals.len(), run)
-}
-
-fn millis(span: Span) -> i64 {
-    span.as_micros().div_euclid(1_000)
 }
 
 #[cfg(test)]
@@ -92,7 +90,7 @@ mod tests {
 
     use super::*;
 
-    const TEN: Alive = Alive::For(Span::from_micros(10_000));
+    const TEN: Life = Life { millis: 10 };
 
     fn run(first_ms: i64, last_ms: i64) -> Run {
         Run { first_ms, last_ms }
@@ -122,11 +120,11 @@ mod tests {
 
     #[test]
     fn alive_means_later_than_as_of_minus_alive() {
-        let as_of = Instant::from_millis(30);
-        assert!(!TEN.covers(20, as_of));
-        assert!(TEN.covers(21, as_of));
-        assert_eq!(TEN.last_dead_ms(as_of), Some(20));
-        assert!(Alive::Always.covers(i64::MIN, as_of));
+        assert_eq!(TEN.last_dead_ms(Instant::from_millis(30)), Some(20));
+        let always = Life::from(Alive::Always);
+        assert_eq!(always.last_dead_ms(Instant::from_millis(30)), None);
+        assert!(always.joins(i64::MIN, i64::MAX));
+        assert_eq!(Life::from(Alive::For(Span::from_micros(10_000))), TEN);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub(crate) struct Counts {
     pub(crate) group_site: Cells,
     /// The earliest first time in each group, while one user is counted.
     group_first: Vec<i64>,
-    user_groups: Vec<u32>,
+    user_groups: Vec<Living>,
 }
 
 /// Numbers at (row, column), most of them zero.
@@ -108,21 +108,23 @@ impl Counts {
             for &group in groups.of(segment) {
                 let first = &mut self.group_first[group as usize];
                 if *first == i64::MAX {
-                    self.user_groups.push(group);
+                    self.user_groups.push((group, first_ms));
                 }
                 *first = (*first).min(first_ms.min(i64::MAX - 1));
             }
         }
-        self.user_groups.iter().for_each(|&group| add(&mut self.group_users[group as usize]));
+        for (group, first_ms) in &mut self.user_groups {
+            add(&mut self.group_users[*group as usize]);
+            *first_ms = std::mem::replace(&mut self.group_first[*group as usize], i64::MAX);
+        }
         for &(site, visited_ms) in sites {
             add(&mut self.site_users[site as usize]);
-            let counts = |first_ms: i64| order == Order::Any || first_ms < visited_ms;
-            self.segment_site.add_row(site, step, segments.iter().map(|&(segment, first)| (segment, counts(first))));
-            let firsts = &self.group_first;
-            let groups = self.user_groups.iter().map(|&group| (group, counts(firsts[group as usize])));
-            self.group_site.add_row(site, step, groups);
+            // All first times are before the end of time.
+            let before_ms = if order == Order::Any { i64::MAX } else { visited_ms };
+            self.segment_site.add_row(site, step, segments, before_ms);
+            self.group_site.add_row(site, step, &self.user_groups, before_ms);
         }
-        self.user_groups.drain(..).for_each(|group| self.group_first[group as usize] = i64::MAX);
+        self.user_groups.clear();
     }
 
     /// How many segments, sites and groups there is room for.
@@ -182,19 +184,20 @@ impl Cells {
         }
     }
 
-    /// Adds `step` to the cells of a row that count.
-    fn add_row(&mut self, row: u32, step: u32, columns_that_count: impl Iterator<Item = (u32, bool)>) {
+    /// Adds `step` to the cells of a row whose first time is before `before_ms`.
+    fn add_row(&mut self, row: u32, step: u32, firsts: &[Living], before_ms: i64) {
         match self {
             Self::Dense { columns, cells } => {
                 let row = &mut cells[row as usize * *columns..][..*columns];
-                for (column, counts) in columns_that_count {
+                for &(column, first_ms) in firsts {
                     // No branch: whether a visit came first is a toss-up for the processor.
                     let cell = &mut row[column as usize];
-                    *cell = cell.wrapping_add(if counts { step } else { 0 });
+                    *cell = cell.wrapping_add(if first_ms < before_ms { step } else { 0 });
                 }
             }
             Self::Sparse { .. } => {
-                columns_that_count.filter(|(_, counts)| *counts).for_each(|(column, _)| self.add(row, column, step));
+                let counts = firsts.iter().filter(|(_, first_ms)| *first_ms < before_ms);
+                counts.for_each(|&(column, _)| self.add(row, column, step));
             }
         }
     }
@@ -309,7 +312,7 @@ mod tests {
     fn few_cells_of_many_are_kept_sparsely() {
         let mut cells = Cells::new(1 << 20, 1 << 20);
         assert!(matches!(cells, Cells::Sparse { .. }));
-        cells.add_row(77, 2, [(5, true), (1 << 19, true), (6, false)].into_iter());
+        cells.add_row(77, 2, &[(5, 8), (1 << 19, 8), (6, 9)], 9);
         assert_eq!((cells.get(77, 5), cells.get(77, 1 << 19), cells.get(77, 6)), (2, 2, 0));
     }
 }

@@ -12,7 +12,7 @@ use neartime_model::Instant;
 use super::read::in_parallel;
 use crate::count::{Change, Counts};
 use crate::error::AirError;
-use crate::udb::{Counting, Entry, Gather, Lanes, Living, Settler, Snapshot, UsersFile, hashes_of};
+use crate::udb::{Counting, Dead, Entry, Gather, Lanes, Living, Settler, Snapshot, UsersFile, hashes_of};
 
 /// Kinds of entries: those that were there before and still are, and those that only one of the reports has.
 const BOTH: usize = 0;
@@ -124,10 +124,11 @@ impl Touch<'_> {
             files.iter().try_for_each(|file| look_up(file, &wanted, &(0..=u64::MAX), kind, &mut gather))?;
         }
         changes.touched += gather.users();
+        let dead = [self.from, self.to].map(|as_of| self.settler.dead(as_of));
         gather.drain(|user| {
             let [both, before, after] = user.entries;
             let change =
-                UserChange { before: self.living(both, before, self.from), after: self.living(both, after, self.to) };
+                UserChange { before: self.living(both, before, &dead[0]), after: self.living(both, after, &dead[1]) };
             if change.before != change.after {
                 changes.users.push(change);
             }
@@ -144,7 +145,7 @@ impl Touch<'_> {
         gather: &mut Gather<3>,
     ) -> Result<(), AirError> {
         for (number, class) in (0_u8..).zip(self.lanes.classes()) {
-            let (Some(after), Some(until)) = (class.alive.last_dead_ms(self.from), class.alive.last_dead_ms(self.to))
+            let (Some(after), Some(until)) = (class.life.last_dead_ms(self.from), class.life.last_dead_ms(self.to))
             else {
                 continue;
             };
@@ -166,10 +167,10 @@ impl Touch<'_> {
         Ok(())
     }
 
-    fn living(&self, both: &[Entry], one: &[Entry], as_of: Instant) -> [Vec<Living>; 2] {
+    fn living(&self, both: &[Entry], one: &[Entry], dead: &Dead) -> [Vec<Living>; 2] {
         let mut entries = [both, one].concat();
         let (mut segments, mut sites) = (Vec::new(), Vec::new());
-        self.settler.living(&mut entries, as_of, &mut segments, &mut sites);
+        self.settler.living(&mut entries, dead, &mut segments, &mut sites);
         [segments, sites]
     }
 }

@@ -6,9 +6,9 @@ use neartime_model::{Instant, Span};
 
 use super::gather::{Gather, Gathered};
 use super::hash::hashes_of;
-use super::lanes::Lanes;
+use super::lanes::{Class, Lanes};
 use super::record::Entry;
-use super::settle::{Living, Settler};
+use super::settle::{Dead, Living, Settler};
 use super::snapshot::{Draft, Snapshot};
 use super::users_file::{UsersFile, UsersWriter};
 use crate::config::Order;
@@ -75,6 +75,8 @@ impl Bucketed for Fold {
 
     fn count(&self, buckets: &mut dyn Iterator<Item = usize>, counts: &mut Counts) -> Result<(), AirError> {
         let (mut gather, mut scratch) = (Gather::default(), Scratch::default());
+        let dead = self.counting.as_ref().map(|counting| self.settler.dead(counting.as_of));
+        let dying = self.draft.as_ref().map_or(Vec::new(), |draft| self.dying_after(draft.end));
         for bucket in buckets {
             self.gather(bucket, &mut gather)?;
             let mut writer = match &self.draft {
@@ -86,10 +88,10 @@ impl Bucketed for Fold {
             };
             gather.drain(|mut user| {
                 if let (Some(draft), Some(writer)) = (&self.draft, &mut writer) {
-                    self.keep(&mut user, draft, writer, &mut scratch)?;
+                    self.keep(&mut user, (draft, &dying), writer, &mut scratch)?;
                 }
-                if let Some(counting) = &self.counting {
-                    self.count_user(user, counting, &mut scratch, counts);
+                if let (Some(counting), Some(dead)) = (&self.counting, &dead) {
+                    self.count_user(user, counting, dead, &mut scratch, counts);
                 }
                 Ok::<(), AirError>(())
             })?;
@@ -121,19 +123,27 @@ impl Fold {
         self.recent.iter().try_for_each(|file| file.scan_hashes(&range, |id, entries| gather.add(id, entries, RECENT)))
     }
 
+    /// By class: the ends of the runs that die while the snapshot's list of them is known.
+    fn dying_after(&self, end: Instant) -> Vec<Option<(i64, i64)>> {
+        let dead = |class: &Class, at: Instant| class.life.last_dead_ms(at);
+        let of = |class: &Class| dead(class, end).zip(dead(class, end + EXPIRY_KNOWN));
+        self.lanes.classes().iter().map(of).collect()
+    }
+
     fn keep(
         &self,
         user: &mut Gathered<'_, 2>,
-        draft: &Draft,
+        (draft, dying): (&Draft, &[Option<(i64, i64)>]),
         writer: &mut UsersWriter,
         scratch: &mut Scratch,
     ) -> Result<(), AirError> {
         scratch.kept.clear();
         scratch.ends.clear();
         self.settler.keep(user.entries[SETTLED], draft.end, &mut scratch.kept, |class, last_ms| {
-            let alive = self.lanes.class(class).alive;
-            let dies_later = alive.covers(last_ms, draft.end);
-            if dies_later && !alive.covers(last_ms, draft.end + EXPIRY_KNOWN) {
+            if let Some((dead_ms, dead_later_ms)) = dying[usize::from(class)]
+                && last_ms > dead_ms
+                && last_ms <= dead_later_ms
+            {
                 scratch.ends.push((class, last_ms));
             }
         });
@@ -145,10 +155,20 @@ impl Fold {
         Ok(())
     }
 
-    fn count_user(&self, user: Gathered<'_, 2>, counting: &Counting, scratch: &mut Scratch, counts: &mut Counts) {
-        let Scratch { all, segments, sites, .. } = scratch;
+    fn count_user(
+        &self,
+        user: Gathered<'_, 2>,
+        counting: &Counting,
+        dead: &Dead,
+        scratch: &mut Scratch,
+        counts: &mut Counts,
+    ) {
+        let Scratch { kept, all, segments, sites, .. } = scratch;
         let [settled, recent] = user.entries;
-        let entries = if recent.is_empty() {
+        let entries = if recent.is_empty() && self.draft.is_some() {
+            // Nobody alive was left out, and these are joined already.
+            kept.as_mut_slice()
+        } else if recent.is_empty() {
             settled
         } else {
             all.clear();
@@ -156,7 +176,7 @@ impl Fold {
             all.extend_from_slice(recent);
             all
         };
-        self.settler.living(entries, counting.as_of, segments, sites);
+        self.settler.living(entries, dead, segments, sites);
         counts.change(segments, sites, &counting.groups, counting.order, Change::Add);
     }
 }

@@ -8,7 +8,7 @@ use neartime_model::Span;
 
 use super::hash::stable_hash;
 use crate::config::{AirConfig, Membership, Side};
-use crate::runs::Alive;
+use crate::runs::Life;
 
 /// Raised when stored files change their form: older ones are then made again.
 const FORMAT: u32 = 1;
@@ -33,7 +33,7 @@ pub(crate) struct Lane {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Class {
     pub(crate) side: Side,
-    pub(crate) alive: Alive,
+    pub(crate) life: Life,
     /// The largest of its lanes: how far behind its chunk's start a row may lie.
     pub(crate) max_behind: Span,
 }
@@ -42,10 +42,10 @@ impl Lanes {
     pub(crate) fn new(config: &AirConfig) -> Self {
         let (mut lanes, mut classes) = (Vec::new(), Vec::<Class>::new());
         for (side, member) in config.members() {
-            let alive = member.alive;
-            let class = classes.iter().position(|class| class.side == side && class.alive == alive);
+            let life = Life::from(member.alive);
+            let class = classes.iter().position(|class| class.side == side && class.life == life);
             let class = class.unwrap_or_else(|| {
-                classes.push(Class { side, alive, max_behind: member.max_behind });
+                classes.push(Class { side, life, max_behind: member.max_behind });
                 classes.len() - 1
             });
             classes[class].max_behind = classes[class].max_behind.max(member.max_behind);
@@ -65,10 +65,6 @@ impl Lanes {
 
     pub(crate) fn classes(&self) -> &[Class] {
         &self.classes
-    }
-
-    pub(crate) fn class(&self, number: u8) -> &Class {
-        &self.classes[usize::from(number)]
     }
 
     /// What stored files depend on. Files made under another fingerprint say nothing about this configuration.

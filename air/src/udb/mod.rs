@@ -19,7 +19,7 @@ pub(crate) use gather::Gather;
 pub(crate) use hash::{bucket_of, hashes_of, stable_hash};
 pub(crate) use lanes::{Lanes, keys};
 pub(crate) use record::{Entry, Garbled, read_number, read_record, write_number, write_record};
-pub(crate) use settle::{Living, Settler};
+pub(crate) use settle::{Dead, Living, Settler};
 pub(crate) use snapshot::{Draft, Inputs, Snapshot};
 pub use table::UdbTable;
 pub(crate) use users_file::{UsersFile, UsersWriter};

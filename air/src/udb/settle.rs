@@ -5,7 +5,7 @@ use neartime_model::Instant;
 use super::lanes::{Class, Lanes};
 use super::record::Entry;
 use crate::config::Side;
-use crate::runs::{Alive, Run, first_run};
+use crate::runs::{Life, Run, first_run};
 
 /// Joins intervals by the rules of a configuration.
 #[derive(Clone, Debug)]
@@ -14,6 +14,10 @@ pub(crate) struct Settler {
     /// The class of each origin of the dictionary.
     class_of: Vec<u8>,
 }
+
+/// When the runs of each class ended that are no longer alive as of an instant.
+#[derive(Clone, Debug)]
+pub(crate) struct Dead(Vec<Option<i64>>);
 
 /// A membership that is alive: the item's number, and when its last run began.
 pub(crate) type Living = (u32, i64);
@@ -24,6 +28,11 @@ impl Settler {
         // An origin of no lane cannot occur in files of this configuration's fingerprint.
         let class_of = lane_of.into_iter().map(|lane| lanes.lane(lane).map_or(0, |lane| lane.class)).collect();
         Self { classes: lanes.classes().to_vec(), class_of }
+    }
+
+    /// What is dead as of an instant.
+    pub(crate) fn dead(&self, as_of: Instant) -> Dead {
+        Dead(self.classes.iter().map(|class| class.life.last_dead_ms(as_of)).collect())
     }
 
     /// Joins a user's intervals into runs and appends those that a snapshot of the days before `end` must keep, in
@@ -45,13 +54,13 @@ impl Settler {
             let class = &self.classes[usize::from(number)];
             let mut rest = item;
             while !rest.is_empty() {
-                let (length, run) = first_run(rest, |entry| entry.run, class.alive);
+                let (length, run) = first_run(rest, |entry| entry.run, class.life);
                 let (joined, after) = rest.split_at_mut(length);
                 rest = after;
                 if !may_be_joined(run, class, end) {
                     continue;
                 }
-                keep_by_origin(joined, run, class.alive, kept);
+                keep_by_origin(joined, run, class.life, kept);
                 if rest.is_empty() {
                     last(number, run.last_ms);
                 }
@@ -59,11 +68,11 @@ impl Settler {
         }
     }
 
-    /// Collects the memberships alive as of `as_of`, by side: items in rising order, each once.
+    /// Collects the memberships that are not `dead`, by side: items in rising order, each once.
     pub(crate) fn living(
         &self,
         entries: &mut [Entry],
-        as_of: Instant,
+        dead: &Dead,
         segments: &mut Vec<Living>,
         sites: &mut Vec<Living>,
     ) {
@@ -71,9 +80,10 @@ impl Settler {
         sites.clear();
         self.sort(entries);
         for item in entries.chunk_by(|left, right| self.key(left) == self.key(right)) {
-            let class = &self.classes[usize::from(self.class_of[item[0].origin as usize])];
-            let last = last_run(item, class.alive);
-            if class.alive.covers(last.last_ms, as_of) {
+            let number = usize::from(self.class_of[item[0].origin as usize]);
+            let class = &self.classes[number];
+            let last = last_run(item, class.life);
+            if dead.0[number].is_none_or(|dead_ms| last.last_ms > dead_ms) {
                 let living = if class.side == Side::Segment { &mut *segments } else { &mut *sites };
                 living.push((item[0].item, last.first_ms));
             }
@@ -98,9 +108,9 @@ impl Settler {
 }
 
 /// The last run of intervals in order of time.
-fn last_run(mut entries: &[Entry], alive: Alive) -> Run {
+fn last_run(mut entries: &[Entry], life: Life) -> Run {
     loop {
-        let (length, run) = first_run(entries, |entry| entry.run, alive);
+        let (length, run) = first_run(entries, |entry| entry.run, life);
         entries = &entries[length..];
         if entries.is_empty() {
             return run;
@@ -111,11 +121,11 @@ fn last_run(mut entries: &[Entry], alive: Alive) -> Run {
 /// Whether a row of a chunk that begins at `end` or later may begin so early that it joins the run.
 fn may_be_joined(run: Run, class: &Class, end: Instant) -> bool {
     // Rounded down to the millisecond: a run too many costs little.
-    class.alive.joins(run.last_ms, (end - class.max_behind).as_millis())
+    class.life.joins(run.last_ms, (end - class.max_behind).as_millis())
 }
 
 /// The part of each origin in a run of several, as runs of its own.
-fn keep_by_origin(joined: &mut [Entry], run: Run, alive: Alive, kept: &mut Vec<Entry>) {
+fn keep_by_origin(joined: &mut [Entry], run: Run, life: Life, kept: &mut Vec<Entry>) {
     let first = joined[0];
     if joined.iter().all(|entry| entry.origin == first.origin) {
         kept.push(Entry { run, ..first });
@@ -125,7 +135,7 @@ fn keep_by_origin(joined: &mut [Entry], run: Run, alive: Alive, kept: &mut Vec<E
     for origin in joined.chunk_by(|left, right| left.origin == right.origin) {
         let mut rest = origin;
         while !rest.is_empty() {
-            let (length, run) = first_run(rest, |entry| entry.run, alive);
+            let (length, run) = first_run(rest, |entry| entry.run, life);
             kept.push(Entry { run, ..rest[0] });
             rest = &rest[length..];
         }
