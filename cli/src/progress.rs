@@ -42,14 +42,6 @@ impl Progress {
         }
     }
 
-    /// Says something that stays.
-    pub(crate) fn note(&self, what: impl Display) {
-        match &self.bar {
-            Some(bar) => bar.println(what.to_string()),
-            None => eprintln!("{what}"),
-        }
-    }
-
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
         if let Some(bar) = &self.bar {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
-use neartime_scheduler::{Event, Observer, Scheduler, Summary};
+use neartime_scheduler::{Event, Observer, Scheduler, Summary, Unobserved};
 
 use crate::app::App;
 use crate::args::RunArgs;
@@ -69,7 +69,7 @@ async fn daemon(app: &App) -> anyhow::Result<ExitCode> {
     if let Some(console) = &app.config().console {
         tracing::warn!(listen = %console.listen, "this build has no console yet; [console] is not served");
     }
-    let edges = app.ready_edges(registry, Arc::new(Log)).await?;
+    let edges = app.ready_edges(registry, Arc::new(Unobserved)).await?;
     let tasks = Arc::clone(&edges.tasks);
     let scheduler = Scheduler::new(edges, app.settings()).context("could not start the scheduler")?;
     let stopped = stop_signal()?;
@@ -92,7 +92,7 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send> {
     })
 }
 
-/// Counts what happens, and shows it.
+/// Counts what happens, and shows how far it is. What goes wrong is logged where it happens.
 #[derive(Debug)]
 struct Tally {
     progress: Progress,
@@ -120,29 +120,8 @@ impl Observer for Tally {
                 let lines = self.lines.fetch_add(*lines, Ordering::SeqCst) + lines;
                 self.progress.tell(format_args!("{tasks} tasks, {lines} lines: {task}"));
             }
-            Event::FileQuarantined { task, key, reason } => {
+            Event::FileQuarantined { .. } => {
                 self.quarantined_files.fetch_add(1, Ordering::SeqCst);
-                self.progress.note(format_args!("quarantined {key} of {task}: {reason}"));
-            }
-            Event::RunFailed { task, feature, error, parked: true } => {
-                self.progress.note(format_args!("parked {feature} on {task}: {error}"));
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Tells the log of what ended. Failures are logged where they happen.
-struct Log;
-
-impl Observer for Log {
-    fn observe(&self, event: &Event) {
-        match event {
-            Event::Completed { task, state, lines, refused, took } => {
-                tracing::info!(%task, state, lines, refused, took_ms = took.as_millis() as u64, "completed");
-            }
-            Event::FileQuarantined { task, key, reason } => {
-                tracing::warn!(%task, %key, reason, "a whole file is quarantined");
             }
             _ => {}
         }
