@@ -13,6 +13,7 @@ mod reader;
 mod store;
 #[cfg(test)]
 mod tests;
+mod vanished;
 
 pub(crate) use adapt::column_as;
 #[cfg(test)]

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use neartime_engine::{FeatureTable, OnlineLayout};
@@ -18,8 +16,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::directory::DirectoryPublisher;
 use super::encode::{Encoded, Layout, encode, io_error};
-use super::footer::{self, Footer};
-use super::keys::{self, KeyStream};
+use super::footer::Footer;
 use super::listing::{ListedFile, list_files};
 use super::published::{PublishedFile, is_changed};
 use super::{PartitionFile, Published, Publisher, Put, Staged};
@@ -36,7 +33,7 @@ const OPEN_ATTEMPTS: usize = 10;
 pub struct FeaturesStore {
     objects: Arc<dyn ObjectStore>,
     root: Path,
-    publisher: Arc<dyn Publisher>,
+    pub(super) publisher: Arc<dyn Publisher>,
 }
 
 impl FeaturesStore {
@@ -111,7 +108,7 @@ impl FeaturesStore {
             let _lock = self.publisher.lock(&key).await?;
             let found = self.head(&key).await?;
             let in_place = match &found {
-                Some(meta) => self.open_readable(meta).await?,
+                Some(meta) => readable(self.open_version(meta).await.map(Some))?,
                 None => None,
             };
             if let Some(found) = order_of(in_place.as_ref()).filter(|found| *found > order) {
@@ -123,44 +120,6 @@ impl FeaturesStore {
             match self.publisher.put(staged, &key, found.as_ref()).await? {
                 Put::Done => return Ok(Published::Written { rows: encoded.rows, size_bytes: encoded.size_bytes }),
                 Put::Changed(back) => staged = back,
-            }
-        }
-    }
-
-    /// Adds to the hidden list the row keys that `in_place` has and `staged` has not.
-    ///
-    /// A key that is on the list already stays there even if the new file has it again: should this process die before
-    /// the rename, the file in place still has it not. [`crate::publish_online`] leaves such keys out.
-    async fn list_vanished(
-        &self,
-        file: &PartitionFile,
-        fence: Fence,
-        in_place: &PublishedFile,
-        staged: &dyn Staged,
-    ) -> Result<(), StoreError> {
-        let schema = key_schema(&file.table);
-        let new = self.open_staged(staged).await?.keys(&schema)?;
-        let old = until_corrupt(in_place.keys(&schema)?);
-        let mut vanished = keys::difference(Arc::clone(&schema), old, new);
-        let Some(first) = vanished.try_next().await? else { return Ok(()) };
-        let vanished = futures::stream::iter([Ok(first)]).chain(vanished).boxed();
-
-        let list = file.vanished_key()?;
-        let listed = self.head(&list).await?;
-        let listed_file = match &listed {
-            Some(meta) => self.open_readable(meta).await?,
-            None => None,
-        };
-        let before = listed_file.as_ref().map_or_else(|| Ok(keys::none()), |file| file.keys(&schema))?;
-        let fence = listed_file.and_then(|file| file.fence()).map_or(fence, |listed| listed.max(fence));
-        let all = keys::union(Arc::clone(&schema), before, vanished);
-        let layout = Layout { key_columns: schema.fields().len(), schema, metadata: footer::of_vanished(fence) };
-        let staged = self.publisher.stage(&list).await?;
-        encode(staged.path(), layout.clone(), as_rows(layout.schema, all)).await.map_err(of_keys)?;
-        match self.publisher.put(staged, &list, listed.as_ref()).await? {
-            Put::Done => Ok(()),
-            Put::Changed(_) => {
-                Err(StoreError::unavailable(format!("writing {list}"), "somebody else wrote it meanwhile"))
             }
         }
     }
@@ -193,47 +152,25 @@ impl FeaturesStore {
             .map_err(|error| StoreError::failed(format!("naming the folder of `{}`", table.name), error))
     }
 
-    /// Opens the published file; `None` if there is none, or what is there is no readable Parquet.
+    /// Opens the published file; `None` if there is none.
     ///
     /// # Errors
-    /// Unavailable if the place is away.
+    /// Unavailable if the place is away; Failed if what is there is no readable Parquet, as only running its task
+    /// again can mend.
     pub async fn open(&self, file: &PartitionFile) -> Result<Option<PublishedFile>, StoreError> {
         self.open_at(&file.key()?).await
     }
 
-    /// The row keys that are to be deleted online; `None` if there are none. The list is one version of one file too.
-    pub(crate) async fn vanished(&self, file: &PartitionFile) -> Result<Option<PublishedFile>, StoreError> {
-        self.open_at(&file.vanished_key()?).await
-    }
-
-    async fn open_at(&self, key: &Path) -> Result<Option<PublishedFile>, StoreError> {
+    pub(super) async fn open_at(&self, key: &Path) -> Result<Option<PublishedFile>, StoreError> {
         let mut attempt = 1;
         loop {
             let Some(meta) = self.head(key).await? else { return Ok(None) };
-            match self.open_readable(&meta).await {
+            match self.open_version(&meta).await {
                 // Replaced between the two requests: take what is there now.
                 Err(error) if is_changed(&error) && attempt < OPEN_ATTEMPTS => attempt += 1,
-                done => return done,
+                opened => return opened.map(Some),
             }
         }
-    }
-
-    /// Removes the list after its keys were deleted online, if neither it nor the file was replaced meanwhile: the
-    /// keys of a newer file's list are not deleted yet.
-    pub(crate) async fn forget_vanished(
-        &self,
-        file: &PartitionFile,
-        published: &PublishedFile,
-        list: &PublishedFile,
-    ) -> Result<(), StoreError> {
-        let (key, list_key) = (file.key()?, file.vanished_key()?);
-        let _lock = self.publisher.lock(&list_key).await?;
-        let same = |now: Option<ObjectMeta>, then: &ObjectMeta| now.is_some_and(|now| now.e_tag == then.e_tag);
-        let unchanged = same(self.head(&key).await?, published.version());
-        if unchanged && same(self.head(&list_key).await?, list.version()) {
-            self.publisher.remove(&list_key, list.version()).await?;
-        }
-        Ok(())
     }
 
     /// Removes what crashed publishers left behind; returns how many files. (Each publish also sweeps its own folder.)
@@ -242,11 +179,11 @@ impl FeaturesStore {
     }
 
     async fn order_in_place(&self, file: &PartitionFile) -> Result<Option<ContentOrder>, StoreError> {
-        Ok(order_of(self.open(file).await?.as_ref()))
+        Ok(order_of(readable(self.open(file).await)?.as_ref()))
     }
 
     /// The version at a key below the root.
-    async fn head(&self, key: &Path) -> Result<Option<ObjectMeta>, StoreError> {
+    pub(super) async fn head(&self, key: &Path) -> Result<Option<ObjectMeta>, StoreError> {
         let location: Path = self.root.parts().chain(key.parts()).collect();
         match self.objects.head(&location).await {
             Ok(meta) => Ok(Some(meta)),
@@ -255,30 +192,8 @@ impl FeaturesStore {
         }
     }
 
-    async fn open_version(&self, meta: &ObjectMeta) -> Result<PublishedFile, StoreError> {
+    pub(super) async fn open_version(&self, meta: &ObjectMeta) -> Result<PublishedFile, StoreError> {
         PublishedFile::open(Arc::clone(&self.objects), meta.clone()).await
-    }
-
-    /// As [`Self::open_version`], but what is no Parquet counts as nothing: it is going to be made again.
-    async fn open_readable(&self, meta: &ObjectMeta) -> Result<Option<PublishedFile>, StoreError> {
-        match self.open_version(meta).await {
-            Ok(file) => Ok(Some(file)),
-            Err(StoreError::Failed { attempted, .. }) => {
-                tracing::warn!(%attempted, "a published file cannot be read");
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn open_staged(&self, staged: &dyn Staged) -> Result<PublishedFile, StoreError> {
-        let path = staged.path();
-        let location = Path::from_absolute_path(&path);
-        let location = location.map_err(|error| StoreError::failed(format!("naming {}", path.display()), error))?;
-        let local: Arc<dyn ObjectStore> = Arc::new(LocalFileSystem::new());
-        let meta = local.head(&location).await;
-        let meta = meta.map_err(|error| StoreError::unavailable(format!("looking at {}", path.display()), error))?;
-        PublishedFile::open(local, meta).await
     }
 }
 
@@ -289,34 +204,17 @@ pub(crate) fn key_schema(table: &FeatureTable) -> SchemaRef {
     Arc::new(schema.project(&(0..keys).collect::<Vec<_>>()).expect("the row key comes first"))
 }
 
-fn order_of(file: Option<&PublishedFile>) -> Option<ContentOrder> {
-    file?.footer().map(|footer| footer.order)
-}
-
-/// The keys up to where the file turns out to be corrupt: those behind cannot be known any more.
-fn until_corrupt(keys: KeyStream) -> KeyStream {
-    let readable = keys.take_while(|batch| {
-        let corrupt = matches!(batch, Err(StoreError::Failed { .. }));
-        if let Err(error) = batch {
-            tracing::warn!(%error, "a published file breaks off");
+/// What is no Parquet counts as nothing: it is going to be made again.
+pub(super) fn readable(opened: Result<Option<PublishedFile>, StoreError>) -> Result<Option<PublishedFile>, StoreError> {
+    match opened {
+        Err(StoreError::Failed { attempted, .. }) => {
+            tracing::warn!(%attempted, "a published file cannot be read");
+            Ok(None)
         }
-        std::future::ready(!corrupt)
-    });
-    readable.boxed()
-}
-
-/// The rows of a list of keys break off with an error of this store, not of a computation.
-fn of_keys(error: StoreError) -> StoreError {
-    match error {
-        StoreError::Rows(DataFusionError::External(cause)) => match cause.downcast::<StoreError>() {
-            Ok(error) => *error,
-            Err(cause) => StoreError::failed("listing vanished keys", cause),
-        },
-        error => error,
+        opened => opened,
     }
 }
 
-fn as_rows(schema: SchemaRef, keys: KeyStream) -> SendableRecordBatchStream {
-    let batches = keys.map_err(|error| DataFusionError::External(Box::new(error)));
-    Box::pin(RecordBatchStreamAdapter::new(schema, batches))
+fn order_of(file: Option<&PublishedFile>) -> Option<ContentOrder> {
+    file?.footer().map(|footer| footer.order)
 }

@@ -171,6 +171,8 @@ async fn corrupt_parquet_in_place_is_made_again() {
     }
     for bytes in broken {
         std::fs::write(&path, bytes).unwrap();
+        // What is opened may be an error, never nothing.
+        assert!(!matches!(store.open(&file).await, Ok(None)));
         let outcome = store.publish(&file, order(1, 9), Fence(1), rows(&file.table, &users([1]), 10)).await.unwrap();
         // A footer that is still readable may have another order in it by chance.
         if matches!(outcome, Published::Written { .. }) {

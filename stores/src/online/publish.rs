@@ -24,7 +24,7 @@ pub struct OnlinePublished {
 /// then forgets their list. Idempotent; what it leaves undone when it dies, the next call does.
 ///
 /// The rows are those of the file in place, whoever wrote it: a file of a higher order is as good or better. If there
-/// is no readable file, nothing is written.
+/// is none, nothing is written.
 ///
 /// # Errors
 /// Unavailable if either store is away; Failed if the file is corrupt.
