@@ -120,3 +120,61 @@ impl KeyCursor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Key = (Option<String>, Option<String>);
+
+    fn schema() -> SchemaRef {
+        let text = |name| Field::new(name, DataType::Utf8, true);
+        Arc::new(Schema::new(vec![text("id"), text("country")]))
+    }
+
+    fn as_stream(keys: &BTreeSet<Key>, cut: usize) -> KeyStream {
+        let keys: Vec<Key> = keys.iter().cloned().collect();
+        let batch = |keys: &[Key]| {
+            let ids: StringArray = keys.iter().map(|key| key.0.as_deref()).collect();
+            let countries: StringArray = keys.iter().map(|key| key.1.as_deref()).collect();
+            RecordBatch::try_new(schema(), vec![Arc::new(ids), Arc::new(countries)]).unwrap()
+        };
+        let batches: Vec<_> = keys.chunks(cut).map(|keys| Ok(batch(keys))).collect();
+        stream::iter(batches).boxed()
+    }
+
+    async fn collected(keys: KeyStream) -> Vec<Key> {
+        let mut found = Vec::new();
+        for batch in keys.try_collect::<Vec<_>>().await.unwrap() {
+            let columns = text_columns(&batch, 2).unwrap();
+            let cell = |column: usize, row| value(columns[column], row).map(str::to_owned);
+            found.extend((0..batch.num_rows()).map(|row| (cell(0, row), cell(1, row))));
+        }
+        found
+    }
+
+    fn keys() -> impl Strategy<Value = BTreeSet<Key>> {
+        // Text is compared by its bytes: some of it beyond ASCII, and null before all.
+        let cell =
+            || prop::option::of(prop::sample::select(vec!["", "a", "aa", "b", "\u{e9}", "\u{10000}", "\u{ffff}"]));
+        let key = (cell(), cell()).prop_map(|(id, country)| (id.map(str::to_owned), country.map(str::to_owned)));
+        prop::collection::btree_set(key, 0..30)
+    }
+
+    proptest! {
+        #[test]
+        fn merges_agree_with_sets(left in keys(), right in keys(), cut in 1_usize..10) {
+            let merged = |merge: fn(SchemaRef, KeyStream, KeyStream) -> KeyStream| {
+                let keys = merge(schema(), as_stream(&left, cut), as_stream(&right, 11 - cut));
+                futures::executor::block_on(collected(keys))
+            };
+            prop_assert_eq!(merged(difference), left.difference(&right).cloned().collect::<Vec<_>>());
+            prop_assert_eq!(merged(union), left.union(&right).cloned().collect::<Vec<_>>());
+        }
+    }
+}

@@ -5,15 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use datafusion::arrow::array::{ArrayRef, StringViewArray, TimestampMillisecondArray};
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use futures::TryStreamExt;
-use neartime_engine::OnlineLayout;
+use neartime_engine::{Aggregate, OnlineLayout, OutputSchema, Role};
 use neartime_model::{Classify, ErrorKind, Fence};
 use object_store::local::LocalFileSystem;
+use parquet::basic::{Compression, ConvertedType, Type};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::offline::DirectoryPublisher;
-use crate::testing::{TestRow, batch, file, order, rows, rows_of, stream, table, users};
+use crate::testing::{TestRow, batch, column, file, order, rows, rows_of, stream, table, users};
 use crate::{FeaturesStore, PartitionFile, Published, StoreError};
 
 const AT: &str = "2018-08-01T10:40:00Z";
@@ -90,6 +94,41 @@ async fn bytes_do_not_depend_on_batches() {
     assert!(!entries.iter().any(|entry| entry.key == "ARROW:schema"));
     assert_eq!(file.metadata().file_metadata().num_rows(), 150_000);
     assert!(file.metadata().row_groups().iter().all(|group| group.num_rows() <= 65_536));
+}
+
+#[tokio::test]
+async fn columns_are_plain_int64_zstd_and_utc() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FeaturesStore::directory(folder.path()).unwrap();
+    let mut table = table("user_segments", OnlineLayout::PerChunk);
+    let instant = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+    table.output = OutputSchema::new(vec![
+        column("id", DataType::Utf8, Role::Entity),
+        column("item", DataType::Utf8, Role::Item),
+        column("min_ts", instant, Role::Value(Aggregate::Min)),
+    ]);
+    let file = file(&table, AT);
+    // Engines may compute with other encodings of the same values.
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("min_ts", Arc::new(TimestampMillisecondArray::from(vec![1_533_118_630_123]).with_timezone("+00:00"))),
+        ("id", Arc::new(StringViewArray::from(vec!["u1"]))),
+        ("item", Arc::new(StringViewArray::from(vec!["101"]))),
+    ];
+    let computed = stream(&table, vec![Ok(RecordBatch::try_from_iter(columns).unwrap())]);
+    store.publish(&file, order(1, 1), Fence(1), computed).await.unwrap();
+    let file = SerializedFileReader::new(std::fs::File::open(path_of(folder.path(), &file)).unwrap()).unwrap();
+    let columns = file.metadata().row_group(0).columns();
+    let types: Vec<_> = columns
+        .iter()
+        .map(|column| (column.column_path().string(), column.column_type(), column.column_descr().converted_type()))
+        .collect();
+    let wanted = [
+        ("id".to_owned(), Type::BYTE_ARRAY, ConvertedType::UTF8),
+        ("item".to_owned(), Type::BYTE_ARRAY, ConvertedType::UTF8),
+        ("min_ts".to_owned(), Type::INT64, ConvertedType::TIMESTAMP_MILLIS),
+    ];
+    assert_eq!(types, wanted);
+    assert!(columns.iter().all(|column| matches!(column.compression(), Compression::ZSTD(_))));
 }
 
 #[tokio::test]
