@@ -44,6 +44,12 @@ pub enum AirError {
     /// A file of the features store was replaced while it was being read, more often than it was read again.
     #[error("the features store kept changing while it was read: run the report again")]
     Unsettled,
+    /// Another run has worked in the user database for longer than one waits.
+    #[error("another report holds `{}`: wait for it to end", path.display())]
+    Busy {
+        /// The lock file.
+        path: PathBuf,
+    },
     /// The counting plan failed.
     #[error("cannot count the users of the report")]
     Count(#[source] datafusion::error::DataFusionError),
@@ -88,7 +94,7 @@ impl Classify for AirError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Invalid(_) => ErrorKind::Invalid,
-            Self::Database { .. } | Self::Unsettled => ErrorKind::Unavailable,
+            Self::Database { .. } | Self::Unsettled | Self::Busy { .. } => ErrorKind::Unavailable,
             Self::File { .. }
             | Self::DamagedFeature { .. }
             | Self::DamagedUdb { .. }

@@ -49,15 +49,15 @@ impl Refresh<'_> {
     }
 
     fn bears_out(&self, listed: &[Listed], snapshot: &Snapshot) -> Result<bool, AirError> {
-        let mut files = 0;
+        let (inputs, mut files) = (snapshot.inputs()?, 0);
         for file in listed.iter().filter(|file| file.chunk.end() <= snapshot.end) {
-            let Some(known) = snapshot.inputs.get(&file.path) else { return Ok(false) };
+            let Some(known) = inputs.get(&file.path) else { return Ok(false) };
             if !self.is_same(file, known)? {
                 return Ok(false);
             }
             files += 1;
         }
-        Ok(files == snapshot.inputs.len())
+        Ok(files == inputs.len())
     }
 
     /// Makes the snapshots that are missing, each from the one before and the files of its day. With copies of the
@@ -101,7 +101,7 @@ impl Refresh<'_> {
         let draft = Arc::new(Draft::begin(&self.folder.days(), end, buckets)?);
         let counts = self.pass(Pass { base: base.cloned(), days: Some((days, Arc::clone(&draft))), recent })?;
         if let Some(base) = base {
-            inputs.extend(base.inputs.iter().map(|(path, known)| (path.clone(), *known)));
+            inputs.extend(base.inputs()?.iter().map(|(path, known)| (path.clone(), *known)));
         }
         self.dictionary.save()?;
         let name = Folder::name(end, self.fence);

@@ -218,14 +218,15 @@ impl Refresh<'_> {
         let mut state = State { as_of: self.as_of, rules, base: base_name, names, recent: after.all(), counts };
         let latest = self.catch_up(listed, snapshots, None)?.0;
         let base = match latest {
-            Some(latest) if latest.end + SETTLE <= self.as_of && holds_the_same(&latest, base.as_deref(), &state) => {
+            Some(latest) if latest.end + SETTLE <= self.as_of && holds_the_same(&latest, base.as_deref(), &state)? => {
                 state.base = latest.name();
-                state.recent.retain(|path, _| !latest.inputs.contains_key(path));
+                let inputs = latest.inputs()?;
+                state.recent.retain(|path, _| !inputs.contains_key(path));
                 Some(latest)
             }
             _ => base,
         };
-        Ok(((state, base.map(|base| base.inputs.clone()).unwrap_or_default()), work))
+        Ok(((state, inputs_of(base.as_deref())?), work))
     }
 
     /// Counts all users; `copied` are copies of files that may be of use.
@@ -248,7 +249,7 @@ impl Refresh<'_> {
             recent: copies,
             counts: counts.expect("counts were asked for"),
         };
-        Ok(((state, base.map(|base| base.inputs.clone()).unwrap_or_default()), Work::Everyone))
+        Ok(((state, inputs_of(base.as_deref())?), Work::Everyone))
     }
 
     fn settler(&self) -> Settler {
@@ -272,13 +273,18 @@ impl Refresh<'_> {
     }
 }
 
+fn inputs_of(snapshot: Option<&Snapshot>) -> Result<Inputs, AirError> {
+    snapshot.map_or(Ok(Inputs::new()), |snapshot| snapshot.inputs().cloned())
+}
+
 /// Whether a snapshot was made from the very files that were counted.
-fn holds_the_same(latest: &Snapshot, base: Option<&Snapshot>, state: &State) -> bool {
-    latest.inputs.iter().all(|(path, known)| {
+fn holds_the_same(latest: &Snapshot, base: Option<&Snapshot>, state: &State) -> Result<bool, AirError> {
+    let before = base.map(Snapshot::inputs).transpose()?;
+    Ok(latest.inputs()?.iter().all(|(path, known)| {
         let counted = state.recent.get(path).map(|recent| &recent.known);
-        let counted = counted.or_else(|| base.and_then(|base| base.inputs.get(path)));
+        let counted = counted.or_else(|| before.and_then(|before| before.get(path)));
         counted.is_some_and(|counted| counted.order == known.order)
-    })
+    }))
 }
 
 fn users_in(snapshot: &Snapshot) -> Result<usize, AirError> {

@@ -11,13 +11,18 @@
 //! Everything here can be made again from the features store; removing the folder costs time, nothing else.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use neartime_model::{Fence, Instant, Span};
 
 use super::snapshot::Snapshot;
 use crate::error::AirError;
+
+/// How long a run waits for the one before it.
+const PATIENCE: Duration = Duration::from_secs(300);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The folder, locked until it is dropped.
 #[derive(Debug)]
@@ -28,13 +33,13 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder if need be, and waits until nobody else works in it.
+    /// Makes the folder if need be, and waits until nobody else works in it, though not for ever.
     pub(crate) fn lock(root: &Path, fingerprint: String) -> Result<Self, AirError> {
         std::fs::create_dir_all(root).map_err(AirError::file("create", root))?;
         let path = root.join("lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let lock = file.map_err(AirError::file("open", &path))?;
-        lock.lock().map_err(AirError::file("lock", &path))?;
+        wait_for(&lock, &path)?;
         let folder = Self { root: root.to_owned(), fingerprint, _lock: lock };
         for path in [folder.days(), folder.recent()] {
             std::fs::create_dir_all(&path).map_err(AirError::file("create", &path))?;
@@ -118,6 +123,18 @@ impl Folder {
 
     fn here(&self) -> PathBuf {
         self.root.join(&self.fingerprint)
+    }
+}
+
+fn wait_for(lock: &File, path: &Path) -> Result<(), AirError> {
+    let begun = std::time::Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(AirError::Busy { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(AirError::file("lock", path)(error)),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use neartime_model::{ContentOrder, FeatureVersion, Generation, Instant};
 
@@ -13,6 +14,7 @@ use crate::input::{FileId, Known};
 
 const TITLE: &str = "neartime user database, form 1";
 const MANIFEST: &str = "manifest";
+const INPUTS: &str = "inputs";
 
 /// The files of the features store that something was made from, by path.
 pub(crate) type Inputs = BTreeMap<String, Known>;
@@ -26,7 +28,9 @@ pub(crate) struct Snapshot {
     pub(crate) buckets: usize,
     /// How many names of each kind the dictionary had.
     pub(crate) names: [usize; 3],
-    pub(crate) inputs: Inputs,
+    files: usize,
+    /// Read when they are asked for: a year has a hundred thousand.
+    inputs: OnceLock<Inputs>,
 }
 
 /// A snapshot in the making, in a hidden folder.
@@ -44,6 +48,18 @@ impl Snapshot {
         let damaged = || AirError::DamagedUdb { path: path.clone(), reason: "a line of the manifest makes no sense" };
         let text = std::fs::read_to_string(&path).map_err(|_| damaged())?;
         read_manifest(&text, folder).ok_or_else(damaged)
+    }
+
+    /// The files that it was made from.
+    pub(crate) fn inputs(&self) -> Result<&Inputs, AirError> {
+        if let Some(inputs) = self.inputs.get() {
+            return Ok(inputs);
+        }
+        let path = self.folder.join(INPUTS);
+        let inputs = std::fs::read_to_string(&path).ok().and_then(|text| text.lines().map(read_input).collect());
+        let whole = inputs.filter(|inputs: &Inputs| inputs.len() == self.files);
+        let inputs = whole.ok_or(AirError::DamagedUdb { path, reason: "the list of files makes no sense" })?;
+        Ok(self.inputs.get_or_init(|| inputs))
     }
 
     /// Its folder's name, by which the last report's state refers to it.
@@ -87,10 +103,12 @@ impl Draft {
         days: &Path,
         name: &str,
     ) -> Result<Snapshot, AirError> {
-        let manifest = self.folder.join(MANIFEST);
         let folder = days.join(name);
-        let snapshot = Snapshot { folder, end: self.end, buckets: self.buckets, names, inputs };
-        write_durably(&manifest, write_manifest(&snapshot).as_bytes())?;
+        let files = inputs.len();
+        write_durably(&self.folder.join(INPUTS), write_inputs(&inputs).as_bytes())?;
+        let inputs = inputs.into();
+        let snapshot = Snapshot { folder, end: self.end, buckets: self.buckets, names, files, inputs };
+        write_durably(&self.folder.join(MANIFEST), write_manifest(&snapshot).as_bytes())?;
         let folder = &snapshot.folder;
         std::fs::rename(&self.folder, folder).map_err(AirError::file("rename", &self.folder))?;
         sync_folder(days)?;
@@ -103,16 +121,10 @@ fn bucket_path(folder: &Path, bucket: usize) -> PathBuf {
 }
 
 fn write_manifest(snapshot: &Snapshot) -> String {
-    let Snapshot { end, buckets, names: [segments, sites, origins], inputs, .. } = snapshot;
-    let mut text = format!("{TITLE}\nend\t{end}\nbuckets\t{buckets}\nsegments\t{segments}\nsites\t{sites}\n");
-    text.push_str(&format!("origins\t{origins}\nfiles\t{}\n", inputs.len()));
-    for (path, Known { id, order }) in inputs {
-        let FileId { size_bytes, modified_ns, inode } = id;
-        let ContentOrder { version, generation } = order;
-        let line = writeln!(text, "{path}\t{version}\t{generation}\t{size_bytes}\t{modified_ns}\t{inode}");
-        line.expect("writing to a String cannot fail");
-    }
-    text
+    let Snapshot { end, buckets, names: [segments, sites, origins], files, .. } = snapshot;
+    format!(
+        "{TITLE}\nend\t{end}\nbuckets\t{buckets}\nsegments\t{segments}\nsites\t{sites}\norigins\t{origins}\nfiles\t{files}\n"
+    )
 }
 
 fn read_manifest(text: &str, folder: &Path) -> Option<Snapshot> {
@@ -126,9 +138,19 @@ fn read_manifest(text: &str, folder: &Path) -> Option<Snapshot> {
     let buckets = number("buckets")?;
     let names = [number("segments")?, number("sites")?, number("origins")?];
     let files = number("files")?;
-    let inputs = lines.map(read_input).collect::<Option<Inputs>>()?;
-    let complete = inputs.len() == files && buckets.is_power_of_two();
-    complete.then(|| Snapshot { folder: folder.to_owned(), end, buckets, names, inputs })
+    let inputs = OnceLock::new();
+    buckets.is_power_of_two().then(|| Snapshot { folder: folder.to_owned(), end, buckets, names, files, inputs })
+}
+
+fn write_inputs(inputs: &Inputs) -> String {
+    let mut text = String::new();
+    for (path, Known { id, order }) in inputs {
+        let FileId { size_bytes, modified_ns, inode } = id;
+        let ContentOrder { version, generation } = order;
+        let line = writeln!(text, "{path}\t{version}\t{generation}\t{size_bytes}\t{modified_ns}\t{inode}");
+        line.expect("writing to a String cannot fail");
+    }
+    text
 }
 
 fn read_input(line: &str) -> Option<(String, Known)> {
@@ -160,11 +182,15 @@ mod tests {
         let draft = Draft::begin(folder.path(), end, 16).unwrap();
         let published = draft.publish(inputs.clone(), [3, 2, 1], folder.path(), "2018-08-01-1").unwrap();
         let found = Snapshot::open(published.folder()).unwrap();
-        assert_eq!((found.end, found.buckets, found.names, &found.inputs), (end, 16, [3, 2, 1], &inputs));
+        assert_eq!((found.end, found.buckets, found.names), (end, 16, [3, 2, 1]));
+        assert_eq!(found.inputs().unwrap(), &inputs);
         assert_eq!(found.name(), "2018-08-01-1");
 
-        let text = write_manifest(&published);
-        let torn = text.lines().take(8).collect::<Vec<_>>().join("\n");
-        assert!(read_manifest(&text, folder.path()).is_some() && read_manifest(&torn, folder.path()).is_none());
+        let list = published.folder().join(INPUTS);
+        let text = std::fs::read_to_string(&list).unwrap();
+        std::fs::write(&list, text.lines().next().unwrap()).unwrap();
+        assert!(Snapshot::open(published.folder()).unwrap().inputs().is_err());
+        std::fs::write(published.folder().join(MANIFEST), "neartime").unwrap();
+        assert!(Snapshot::open(published.folder()).is_err());
     }
 }
