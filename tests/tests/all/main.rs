@@ -1,5 +1,7 @@
 //! End to end: the real binary on real files, compared with answers that were found some other way.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests, but the lint cannot tell")]
+
 mod bad_input;
 mod faults;
 mod freshness;
