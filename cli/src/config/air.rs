@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use neartime_air::{Alive, Order, Thresholds};
 use neartime_model::{FeatureName, Span};
 
-use super::document::{Section, Value};
 use super::feature::MEMBERSHIP;
+use super::section::Section;
+use super::value::Value;
 use super::{Database, FeatureConfig};
 
 /// `[air]`, its features not yet resolved: they may be Rust features.

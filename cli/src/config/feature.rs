@@ -3,7 +3,8 @@
 use neartime_engine::{SqlFeature, SqlFeatureSpec};
 use neartime_model::{FeatureName, OutputName, SourceName, Span};
 
-use super::document::{Section, Value};
+use super::section::Section;
+use super::value::Value;
 
 /// A `[[feature]]` table. What its expressions mean is known only with its source's columns.
 #[derive(Clone, Debug)]

@@ -9,9 +9,11 @@ mod environment;
 mod feature;
 mod place;
 mod secret;
+mod section;
 mod settings;
 mod size;
 mod source;
+mod value;
 
 use std::path::Path;
 
@@ -25,7 +27,8 @@ pub(crate) use settings::{Console, OnlineStore, Run, S3};
 pub(crate) use size::Size;
 pub(crate) use source::SourceConfig;
 
-use document::{Document, Section};
+use document::Document;
+use section::Section;
 
 /// Everything that a `neartime.toml` says.
 #[derive(Clone, Debug)]

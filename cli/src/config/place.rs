@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::Secret;
-use super::document::Value;
+use super::value::Value;
 
 /// A directory, or a prefix of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use neartime_model::Span;
 
-use super::document::Section;
+use super::section::Section;
 use super::{Database, Place, Secret, Size};
 
 /// `[online_store]`

@@ -11,7 +11,8 @@ use neartime_model::{ChunkWidth, SourceName, Span};
 use object_store::memory::InMemory;
 
 use super::Place;
-use super::document::{Section, Value};
+use super::section::Section;
+use super::value::Value;
 
 /// A `[[source]]` table: the source itself, and the channels by which its files are found.
 #[derive(Clone, Debug)]
