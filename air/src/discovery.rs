@@ -1,12 +1,13 @@
 //! Which of many tested cells are significant: Benjamini–Hochberg, the expected share of false ones held at a rate.
 
-/// The largest p-value that is still significant at `rate` among `p_values`; `None` if none is.
+/// The largest p-value that is still significant at `rate` among so many `tests`; `None` if none is. Of the p-values,
+/// those above the rate may be left out: they never are.
 ///
 /// With the p-values in ascending order, the largest `p(k) ≤ k / m · rate` and all below it are significant
 /// (Benjamini and Hochberg 1995).
-pub(crate) fn significance_threshold(mut p_values: Vec<f64>, rate: f64) -> Option<f64> {
+pub(crate) fn significance_threshold(mut p_values: Vec<f64>, tests: usize, rate: f64) -> Option<f64> {
     p_values.sort_unstable_by(f64::total_cmp);
-    let tests = p_values.len() as f64;
+    let tests = tests as f64;
     let passes = |(rank, p): &(usize, &f64)| **p * tests <= (*rank + 1) as f64 * rate;
     p_values.iter().enumerate().rev().find(passes).map(|(_, p)| *p)
 }
@@ -22,18 +23,20 @@ mod tests {
             0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240, 0.4262, 0.5719, 0.6528,
             0.7590, 1.0000,
         ];
-        assert_eq!(significance_threshold(p.into_iter().rev().collect(), 0.05), Some(0.0095));
+        assert_eq!(significance_threshold(p.into_iter().rev().collect(), 15, 0.05), Some(0.0095));
+        let low = p.into_iter().filter(|p| *p <= 0.05);
+        assert_eq!(significance_threshold(low.collect(), 15, 0.05), Some(0.0095));
     }
 
     #[test]
     fn a_later_pass_carries_earlier_failures() {
         // p(1) = 0.04 > 0.025, but p(2) = 0.05 ≤ 0.05: both are significant.
-        assert_eq!(significance_threshold(vec![0.05, 0.04], 0.05), Some(0.05));
+        assert_eq!(significance_threshold(vec![0.05, 0.04], 2, 0.05), Some(0.05));
     }
 
     #[test]
     fn nothing_tested_or_nothing_found() {
-        assert_eq!(significance_threshold(Vec::new(), 0.05), None);
-        assert_eq!(significance_threshold(vec![0.2, 0.9], 0.05), None);
+        assert_eq!(significance_threshold(Vec::new(), 0, 0.05), None);
+        assert_eq!(significance_threshold(vec![0.2, 0.9], 2, 0.05), None);
     }
 }

@@ -33,29 +33,40 @@ pub struct Measures {
 impl CellCounts {
     /// Computes index, z and interval, taking the site's users as a draw without replacement from the group's.
     pub fn measure(self) -> Measures {
-        let [a, site, b, group] = [self.segment_site, self.group_site, self.segment, self.group].map(f64::from);
         if self.group_site == 0 || self.segment == 0 || self.group == 0 {
             return Measures::default();
         }
-        let ratio = (a / site) / (b / group);
-        let index = Some(100.0 * ratio);
-        // Tested on the integers: rounding must not turn a variance of zero into a tiny one.
-        let varies = self.group > 1 && self.group_site < self.group && self.segment < self.group;
-        if !varies {
-            return Measures { index, ..Measures::default() };
-        }
-        let expected = site * b / group;
-        let correction = (group - site) / (group - 1.0);
-        let z = Some((a - expected) / (expected * (1.0 - b / group) * correction).sqrt());
-        let (low, high) = if self.segment_site == 0 {
-            (Some(0.0), None)
-        } else if self.segment_site == self.group_site {
+        let [a, site, b, group] = self.numbers();
+        let index = 100.0 * (a / site) / (b / group);
+        let z = self.z();
+        let (low, high) = if z.is_none() || self.segment_site == self.group_site {
             (None, None)
+        } else if self.segment_site == 0 {
+            (Some(0.0), None)
         } else {
-            let spread = (Z_95 * ((1.0 / a - 1.0 / site) * correction).sqrt()).exp();
-            (Some(100.0 * ratio / spread), Some(100.0 * ratio * spread))
+            let spread = (Z_95 * ((1.0 / a - 1.0 / site) * self.correction()).sqrt()).exp();
+            (Some(index / spread), Some(index * spread))
         };
-        Measures { index, z, low, high }
+        Measures { index: Some(index), z, low, high }
+    }
+
+    /// Only the z score of [`CellCounts::measure`].
+    pub fn z(self) -> Option<f64> {
+        // Tested on the integers: rounding must not turn a variance of zero into a tiny one.
+        let varies = self.segment > 0 && self.segment < self.group && self.group_site > 0 && self.group_site < self.group;
+        let [a, site, b, group] = self.numbers();
+        let expected = site * b / group;
+        varies.then(|| (a - expected) / (expected * (1.0 - b / group) * self.correction()).sqrt())
+    }
+
+    /// What a draw without replacement takes off the variance.
+    fn correction(self) -> f64 {
+        let [_, site, _, group] = self.numbers();
+        (group - site) / (group - 1.0)
+    }
+
+    fn numbers(self) -> [f64; 4] {
+        [self.segment_site, self.group_site, self.segment, self.group].map(f64::from)
     }
 }
 

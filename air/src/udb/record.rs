@@ -67,6 +67,13 @@ pub(crate) fn write_number(out: &mut Vec<u8>, mut number: u64) {
 
 /// Takes a number from the front of `bytes`.
 pub(crate) fn read_number(bytes: &mut &[u8]) -> Result<u64, Garbled> {
+    // Most numbers are small.
+    if let Some((&byte, rest)) = bytes.split_first()
+        && byte < 0x80
+    {
+        *bytes = rest;
+        return Ok(u64::from(byte));
+    }
     let mut number = 0;
     for (at, &byte) in bytes.iter().take(10).enumerate() {
         number |= u64::from(byte & 0x7F) << (7 * at);
