@@ -1,8 +1,9 @@
 //! What `bench/air` runs: reports over a generated features store, timed, and formulas on given cells.
 //!
 //! ```text
-//! report count STORE UDB AS_OF...   makes a report as of each instant in turn, in a fresh process or not;
-//!                                   times go to standard error, the last report's cells to standard output as CSV
+//! report before STORE UDB AS_OF...  makes a report as of each instant in turn; times go to standard error, the last
+//!                                   report's cells to standard output as CSV
+//! report any STORE UDB AS_OF...     the same with `order = "any"`
 //! report cells                      reads `a,A,b,B` lines, writes `index,z,low,high,p`
 //! ```
 #![expect(clippy::print_stdout, reason = "a program whose output others read")]
@@ -25,10 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["cells"] => cells(),
-        ["count", store, udb, instants @ ..] if !instants.is_empty() => {
+        [order @ ("before" | "any"), store, udb, instants @ ..] if !instants.is_empty() => {
             let instants = instants.iter().map(|instant| instant.parse()).collect::<Result<Vec<Instant>, _>>()?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            runtime.block_on(count(Path::new(store), Path::new(udb), &instants))
+            runtime.block_on(count(order.parse()?, Path::new(store), Path::new(udb), &instants))
         }
         // `cargo test --benches` runs this without arguments.
         _ => Ok(()),
@@ -48,14 +49,14 @@ fn cells() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn count(store: &Path, udb: &Path, instants: &[Instant]) -> Result<(), Box<dyn Error>> {
+async fn count(order: Order, store: &Path, udb: &Path, instants: &[Instant]) -> Result<(), Box<dyn Error>> {
     let groups = store.join("groups.csv");
     let config = AirConfig {
         segments: vec![member("user_segments")?],
         sites: vec![member("user_sites")?],
         groups: groups.exists().then_some(groups),
         site_names: None,
-        order: Order::Before,
+        order,
         thresholds: Thresholds { min_overlap: 0, min_site_audience: 0 },
     };
     std::fs::create_dir_all(udb)?;

@@ -38,7 +38,7 @@ def main():
 def report(program, store, udb, as_of, out):
     begun = time.monotonic()
     with open(out, "wb") as file:
-        child = subprocess.Popen([program, "count", store, udb, as_of], stdout=file, stderr=subprocess.PIPE, text=True)
+        child = subprocess.Popen([program, "before", store, udb, as_of], stdout=file, stderr=subprocess.PIPE, text=True)
         inside = child.stderr.read().strip()
         _, status, usage = os.wait4(child.pid, 0)
     if status != 0:
