@@ -53,7 +53,8 @@ impl CellCounts {
     /// Only the z score of [`CellCounts::measure`].
     pub fn z(self) -> Option<f64> {
         // Tested on the integers: rounding must not turn a variance of zero into a tiny one.
-        let varies = self.segment > 0 && self.segment < self.group && self.group_site > 0 && self.group_site < self.group;
+        let varies =
+            self.segment > 0 && self.segment < self.group && self.group_site > 0 && self.group_site < self.group;
         let [a, site, b, group] = self.numbers();
         let expected = site * b / group;
         varies.then(|| (a - expected) / (expected * (1.0 - b / group) * self.correction()).sqrt())

@@ -3,6 +3,7 @@
 mod naive;
 mod publishing;
 mod random;
+mod shown;
 mod snapshots;
 mod worked_example;
 mod world;

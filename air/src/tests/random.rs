@@ -10,6 +10,9 @@ use crate::{AirConfig, Alive, Groups, Order, Work};
 
 const DAY_MS: i64 = 86_400_000;
 
+/// How far behind their chunks rows may lie: so little that snapshots soon drop runs.
+const BEHIND: Span = Span::from_days(2);
+
 /// 2018-08-01.
 fn start() -> Instant {
     "2018-08-01".parse().unwrap()
@@ -19,7 +22,7 @@ fn start() -> Instant {
 fn rows(random: &mut fastrand::Rng, chunk_ms: i64, users: u32, items: u32, keys: usize, count: usize) -> Vec<Row> {
     let mut rows = BTreeMap::new();
     for _ in 0..count {
-        let behind = if random.u8(0..10) == 0 { random.i64(0..20 * DAY_MS) } else { 0 };
+        let behind = if random.u8(0..10) == 0 { random.i64(0..2 * DAY_MS - 600_000) } else { 0 };
         let first_ms = (chunk_ms - behind + random.i64(0..4 * 3_600_000)) / 600_000 * 600_000;
         let span = if random.bool() { 0 } else { random.i64(0..DAY_MS) / 600_000 * 600_000 };
         let keys = (0..keys).map(|_| [None, Some("za"), Some("ke")][random.usize(0..3)].map(str::to_owned)).collect();
@@ -48,17 +51,16 @@ fn groups_file(world: &World) -> (Groups, std::path::PathBuf) {
 
 /// Two features a side, of different widths, keys and lives.
 fn rich_config(alive: Span) -> AirConfig {
-    let behind = Span::from_days(30);
     let (short, long) = (Alive::For(alive), Alive::For(alive + alive));
     AirConfig {
         segments: vec![
-            member(table("user_segments", &["id", "country"], ChunkWidth::HOUR), short, behind),
-            member(table("user_more_segments", &["id"], ChunkWidth::HOUR), short, behind),
-            member(table("user_traits", &["id"], ChunkWidth::DAY), Alive::Always, behind),
+            member(table("user_segments", &["id", "country"], ChunkWidth::HOUR), short, BEHIND),
+            member(table("user_more_segments", &["id"], ChunkWidth::HOUR), short, BEHIND),
+            member(table("user_traits", &["id"], ChunkWidth::DAY), Alive::Always, BEHIND),
         ],
         sites: vec![
-            member(table("user_sites", &["id"], ChunkWidth::TEN_MINUTES), long, behind),
-            member(table("user_more_sites", &["id", "country", "brand"], ChunkWidth::HOUR), short, behind),
+            member(table("user_sites", &["id"], ChunkWidth::TEN_MINUTES), long, BEHIND),
+            member(table("user_more_sites", &["id", "country", "brand"], ChunkWidth::HOUR), short, BEHIND),
         ],
         ..plain_config()
     }
