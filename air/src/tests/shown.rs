@@ -46,11 +46,7 @@ fn random_report(random: &mut fastrand::Rng, thresholds: Thresholds) -> (Report,
 type Open<'a> = BTreeMap<&'a str, BTreeMap<&'a str, BTreeMap<&'a str, u32>>>;
 
 /// The suppressed (site, segment) pairs, and the (site, group)s whose total is hidden.
-fn hidden<'a>(
-    open: &Open<'a>,
-    audiences: &[u32],
-    thresholds: Thresholds,
-) -> (BTreeSet<(&'a str, &'a str)>, BTreeSet<(&'a str, &'a str)>) {
+fn hidden<'a>(open: &Open<'a>, audiences: &[u32], thresholds: Thresholds) -> [BTreeSet<(&'a str, &'a str)>; 2] {
     let (mut cells, mut totals) = (BTreeSet::new(), BTreeSet::new());
     for (site, groups) in open {
         let small = audiences[site[1..].parse::<usize>().unwrap()] < thresholds.min_site_audience;
@@ -79,7 +75,7 @@ fn hidden<'a>(
             totals.extend(lone.then_some((*site, *group)));
         }
     }
-    (cells, totals)
+    [cells, totals]
 }
 
 #[test]
@@ -95,7 +91,7 @@ fn reports_hide_and_flag_as_the_design_says() {
             let group = open.entry(row.site).or_default().entry(row.segment_group).or_default();
             group.insert(row.segment, row.segment_site_users.unwrap());
         }
-        let (cells, totals) = hidden(&open, &audiences, thresholds);
+        let [cells, totals] = hidden(&open, &audiences, thresholds);
         let z: BTreeMap<_, _> =
             all.rows().map(|row| ((row.site, row.segment_group, row.segment), row.z_score)).collect();
         let mut p: Vec<f64> = report
