@@ -125,7 +125,10 @@ impl PathFilter {
                 let rows = folders.iter().map(|folder| folder.row(&self.schema)).collect::<Result<Vec<_>>>()?;
                 self.evaluate(conjunct, &rows)?
             } else if let Some(ranges) = &conjunct.ranges {
-                ranges.prune(&FolderStatistics { folders, schema: &self.schema })?
+                // Where ranges decide nothing, the exact test of each file's chunk still does.
+                ranges
+                    .prune(&FolderStatistics { folders, schema: &self.schema })
+                    .unwrap_or_else(|_| vec![true; folders.len()])
             } else {
                 continue;
             };

@@ -1,5 +1,6 @@
 //! The online store in a SQLite file: the embedded default.
 
+mod in_place;
 mod rows;
 mod statements;
 #[cfg(test)]
@@ -20,8 +21,10 @@ use futures::TryStreamExt;
 use neartime_engine::{FeatureTable, OnlineLayout};
 use neartime_model::{Clock, FeatureName, Fence, Instant, Span};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqliteConnection, SqlitePool};
+use sqlx::{AssertSqlSafe, ConnectOptions, SqlitePool};
+use tokio::sync::mpsc::Sender;
 
+use self::in_place::TableInPlace;
 use self::rows::{BatchBuilder, BoundRows};
 use self::statements::{Statements, declared_type};
 use super::OnlineStore;
@@ -180,41 +183,20 @@ impl OnlineStore for SqliteOnlineStore {
                 table.name
             )));
         }
-        let (readers, table, entity) = (self.readers.clone(), Arc::clone(table), entity.to_owned());
-        let now = self.clock.now();
-        let schema = table.output.arrow();
-        let mut receiver = RecordBatchReceiverStream::builder(Arc::clone(&schema), 2);
-        let sender = receiver.tx();
-        receiver.spawn(async move {
-            let error = |error| {
-                let error = sqlite_error(format!("reading the online table `{}`", table.name), error);
-                DataFusionError::External(Box::new(error))
-            };
-            let store_error = |error| DataFusionError::External(Box::new(error));
-            let mut connection = readers.acquire().await.map_err(error)?;
-            if TableInPlace::look(&mut connection, &table).await.map_err(error)?.columns.is_empty() {
-                return Ok(());
-            }
-            let sql = Statements::new(&table).select(chunks.is_some());
-            let mut query = sqlx::query(AssertSqlSafe(sql)).bind(entity).bind(now.as_millis());
-            if let Some(chunks) = chunks {
-                query = query.bind(ceiled_millis(chunks.start)).bind(ceiled_millis(chunks.end));
-            }
-            let mut found = query.fetch(&mut *connection);
-            let mut batch = BatchBuilder::new(schema);
-            while let Some(row) = found.try_next().await.map_err(error)? {
-                batch.push(&row).map_err(error)?;
-                // A closed channel means that nobody reads on.
-                if batch.is_full() && sender.send(batch.finish().map_err(store_error)).await.is_err() {
-                    return Ok(());
-                }
-            }
-            if !batch.is_empty() {
-                sender.send(batch.finish().map_err(store_error)).await.ok();
-            }
-            Ok(())
+        let mut rows = RecordBatchReceiverStream::builder(table.output.arrow(), 2);
+        let question = Question {
+            readers: self.readers.clone(),
+            table: Arc::clone(table),
+            entity: entity.to_owned(),
+            chunks,
+            now: self.clock.now(),
+        };
+        let sender = rows.tx();
+        rows.spawn(async move {
+            let answered = question.answer(&sender).await;
+            answered.map_err(|error| DataFusionError::External(Box::new(error)))
         });
-        Ok(receiver.build())
+        Ok(rows.build())
     }
 
     async fn truncate(&self, table: &FeatureTable) -> Result<(), StoreError> {
@@ -225,41 +207,41 @@ impl OnlineStore for SqliteOnlineStore {
     }
 }
 
-/// What a feature's table looks like now.
-struct TableInPlace {
-    /// Declared types by name; empty if there is no table.
-    columns: HashMap<String, String>,
-    primary_key: Vec<String>,
+/// What a read asks for.
+struct Question {
+    readers: SqlitePool,
+    table: Arc<FeatureTable>,
+    entity: String,
+    chunks: Option<Range<Instant>>,
+    now: Instant,
 }
 
-impl TableInPlace {
-    async fn look(connection: &mut SqliteConnection, table: &FeatureTable) -> Result<Self, sqlx::Error> {
-        let rows = sqlx::query("SELECT name, type, pk FROM pragma_table_info(?1) ORDER BY pk")
-            .bind(table.name.as_str())
-            .fetch_all(connection)
-            .await?;
-        let mut found = Self { columns: HashMap::new(), primary_key: Vec::new() };
-        for row in rows {
-            let (name, kind, place): (String, String, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
-            if place > 0 {
-                found.primary_key.push(name.clone());
-            }
-            found.columns.insert(name, kind);
-        }
-        Ok(found)
-    }
-
-    fn check_keys(&self, table: &FeatureTable, statements: &Statements<'_>) -> Result<(), StoreError> {
-        let wanted = statements.primary_key();
-        if self.primary_key == wanted {
+impl Question {
+    /// Sends the rows in batches as long as somebody takes them.
+    async fn answer(self, batches: &Sender<Result<RecordBatch, DataFusionError>>) -> Result<(), StoreError> {
+        let name = &self.table.name;
+        let error = |error| sqlite_error(format!("reading the online table `{name}`"), error);
+        let mut connection = self.readers.acquire().await.map_err(error)?;
+        if TableInPlace::look(&mut connection, &self.table).await.map_err(error)?.columns.is_empty() {
             return Ok(());
         }
-        Err(StoreError::invalid(format!(
-            "the online table `{}` has the keys {}, the feature has {}: give the feature a new name",
-            table.name,
-            self.primary_key.join(", "),
-            wanted.join(", ")
-        )))
+        let sql = Statements::new(&self.table).select(self.chunks.is_some());
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(self.entity).bind(self.now.as_millis());
+        if let Some(chunks) = self.chunks {
+            query = query.bind(ceiled_millis(chunks.start)).bind(ceiled_millis(chunks.end));
+        }
+        let mut found = query.fetch(&mut *connection);
+        let mut batch = BatchBuilder::new(self.table.output.arrow());
+        while let Some(row) = found.try_next().await.map_err(error)? {
+            batch.push(&row).map_err(error)?;
+            if batch.is_full() && batches.send(Ok(batch.finish()?)).await.is_err() {
+                return Ok(());
+            }
+        }
+        if !batch.is_empty() {
+            batches.send(Ok(batch.finish()?)).await.ok();
+        }
+        Ok(())
     }
 }
 
