@@ -47,7 +47,8 @@ impl App {
         let config = Config::load(&global.config, environment)?;
         let lacks = lacks(&config);
         if !lacks.is_empty() {
-            return Err(Invalid(format!("this build lacks {}", lacks.join(", and "))).into());
+            let lacks = lacks.iter().map(|lack| format!("this build lacks {lack}")).collect::<Vec<_>>();
+            return Err(Invalid(lacks.join("\n")).into());
         }
         Ok(Self { global, config, rust_features, clock: Arc::new(SystemClock) })
     }

@@ -213,6 +213,9 @@ impl Story {
     fn next_steps(&self, started: Instant) -> anyhow::Result<()> {
         let dir = self.dir.display();
         title(format_args!("All as planted, in {:.1} s. What to try next", started.elapsed().as_secs_f64()))?;
+        if let Some(program) = unknown_to_shell() {
+            output::line(format_args!("alias neartime={}", program.display()))?;
+        }
         output::line(format_args!(
             "cd {dir}\n\
              neartime sql \"select * from features_store.user_segments limit 5\"\n\
@@ -224,6 +227,13 @@ impl Story {
             self.planted.busiest_visitor(),
         ))
     }
+}
+
+/// This program, if the shell would not find it under its name.
+fn unknown_to_shell() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&path).any(|folder| folder.join("neartime").is_file());
+    if is_there { None } else { std::env::current_exe().ok() }
 }
 
 fn title(text: impl std::fmt::Display) -> anyhow::Result<()> {

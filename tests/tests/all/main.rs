@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests, but the lint cannot tell")]
 
 mod bad_input;
+mod command_line;
 mod faults;
 mod freshness;
 mod late_files;

@@ -1,0 +1,145 @@
+//! What scripts rely on: exit codes, formats, and that the demo shows what it planted.
+
+use std::fs;
+
+use neartime_tests::reservoir::{put, put_lines};
+use neartime_tests::site::Site;
+
+use crate::BINARY;
+
+const COMPLETE: &str = include_str!("../../../examples/complete.toml");
+const SMALL: &str = r#"
+[online_store]
+url = "sqlite://online.db"
+[[source]]
+name = "events"
+location = "raw"
+layout = "%Y/%m/%d/%H%M%S.gz"
+columns = { user = "string", note = "string", at = { type = "timestamp", unit = "iso" } }
+[[feature]]
+name = "notes"
+source = "events"
+engine = "count"
+keys = ["user", "note"]
+select = { user = "user", note = "note" }
+"#;
+
+fn small() -> Site {
+    let site = Site::new(BINARY, SMALL);
+    let lines = [
+        r#"{"user":"ann","note":"a \"b\", c","at":"2024-02-29T10:01:00Z"}"#,
+        r#"{"user":"ann","at":"2024-02-29T10:02:00Z"}"#,
+    ];
+    put_lines(&site.path().join("raw"), "2024/02/29/100000.gz", lines);
+    site
+}
+
+#[test]
+fn the_demo_shows_exactly_what_it_planted() {
+    let site = Site::new(BINARY, "");
+    let folder = site.path().join("demo");
+    let ran = site.run(["demo", "--dir", folder.to_str().unwrap()]);
+    assert_eq!(ran.code, Some(0), "{}\n{}", ran.stdout, ran.stderr);
+    assert!(ran.stdout.contains("All as planted"));
+    let again = site.run(["demo", "--dir", folder.to_str().unwrap()]);
+    assert_eq!(again.code, Some(2), "a folder that is in use is refused: {}", again.stderr);
+    let config = folder.join("neartime.toml");
+    let config = config.to_str().unwrap();
+    let report = site.json(["air", "show", "--config", config, "--site", "goals.example", "--sort", "index"]);
+    assert_eq!(report[0]["segment_name"], "Sport");
+    assert_eq!(report[0].as_object().unwrap().len(), 15);
+    let udb = site.rows(["sql", "select count(*) from udb.user_sites", "--config", config]);
+    assert_eq!(udb.len(), 1);
+}
+
+#[test]
+fn the_complete_configuration_passes_the_check() {
+    let site = Site::new(BINARY, COMPLETE);
+    for source in ["horizontals", "memberships", "visits", "deliveries"] {
+        fs::create_dir_all(site.path().join("raw-data-reservoir/in").join(source)).unwrap();
+    }
+    fs::write(site.path().join("segments.csv"), "id,group,name\n").unwrap();
+    fs::write(site.path().join("pixels.csv"), "id,name\n").unwrap();
+    put(&site.path().join("raw-data-reservoir/in/visits"), "2018/notes.txt", "not of the layout");
+    let sources = site.json(["check"]);
+    let column = |name: &str| sources.iter().map(|source| source[name].clone()).collect::<Vec<_>>();
+    assert_eq!(column("source"), ["horizontals", "memberships", "visits", "deliveries"]);
+    assert_eq!(column("worst_case_age"), ["13m", "13m", "13m", "1d 3m"]);
+    assert_eq!(column("unmatched"), [0, 0, 1, 0]);
+    let ran = site.run(["check"]);
+    assert!(ran.stderr.contains("2018/notes.txt"), "{}", ran.stderr);
+    assert!(!site.path().join("features_store").exists(), "nothing is processed");
+}
+
+#[test]
+fn the_configuration_is_refused_with_the_line() {
+    let site = Site::new(BINARY, &format!("[run]\nwrokers = 2\n{SMALL}"));
+    let ran = site.run(["check"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("line 2") && ran.stderr.contains("wrokers"), "{}", ran.stderr);
+    site.configure(&SMALL.replace("\"user\", note", "\"usr\", note"));
+    let ran = site.run(["run", "--once"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("select.user") && ran.stderr.contains("usr"), "{}", ran.stderr);
+    site.configure(&format!("[tasks]\ndatabase = \"postgres://ann:hunter2@db/tasks\"\n{SMALL}"));
+    let ran = site.run(["tasks", "list"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("this build lacks Postgres") && !ran.stderr.contains("hunter2"), "{}", ran.stderr);
+}
+
+#[test]
+fn exit_codes_tell_scripts_what_to_do() {
+    let site = small();
+    site.run_once(0);
+    for (args, code) in [
+        (&["sql", "selec 1"][..], 2),
+        (&["sql", "select * from features_store.nothing"], 2),
+        (&["sql", "drop table features_store.notes"], 2),
+        (&["get", "nothing", "--id", "ann"], 2),
+        (&["tasks", "show", "99"], 2),
+        (&["nonsense"], 2),
+        (&["get", "notes"], 2),
+        (&["backfill", "notes", "--from", "2024-03-01", "--to", "2024-02-01"], 2),
+        (&["check"], 0),
+        (&["features"], 0),
+        (&["completions", "bash"], 0),
+        (&["--help"], 0),
+    ] {
+        let ran = site.run(args.iter().copied());
+        assert_eq!(ran.code, Some(code), "{args:?}: {}", ran.stderr);
+    }
+    fs::rename(site.path().join("raw"), site.path().join("away")).unwrap();
+    assert_eq!(site.run(["check"]).code, Some(3), "a location that is away");
+}
+
+#[test]
+fn every_format_says_the_same() {
+    let site = small();
+    site.run_once(0);
+    let query = "select user, note, actions_count, data_chunk from features_store.notes order by note nulls first";
+    let json = site.json(["sql", query]);
+    let expected = serde_json::json!([
+        {"user": "ann", "note": null, "actions_count": 1, "data_chunk": "2024-02-29T10:00:00Z"},
+        {"user": "ann", "note": "a \"b\", c", "actions_count": 1, "data_chunk": "2024-02-29T10:00:00Z"},
+    ]);
+    assert_eq!(serde_json::Value::from(json), expected);
+    let csv = site.run(["sql", query, "--format", "csv"]).stdout;
+    let lines = ["user,note,actions_count,data_chunk", "ann,,1,2024-02-29T10:00:00Z"];
+    assert_eq!(csv, format!("{}\n{}\nann,\"a \"\"b\"\", c\",1,2024-02-29T10:00:00Z\n", lines[0], lines[1]));
+    assert_eq!(site.json(["sql", query, "--limit", "1"]).len(), 1);
+    assert_eq!(site.run(["sql", &format!("{query} limit 0"), "--json"]).stdout, "[]\n");
+}
+
+#[test]
+fn the_daemon_stops_cleanly_when_asked() {
+    let site = small();
+    let mut daemon = site.start(["run"]);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while site.rows(["tasks", "list", "--state", "done"]).is_empty() {
+        assert!(std::time::Instant::now() < deadline, "the daemon does nothing");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let pid = rustix::process::Pid::from_child(&daemon);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(daemon.wait().unwrap().code(), Some(0));
+}
