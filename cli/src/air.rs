@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use neartime_air::{AirConfig, Effort, Membership, Publisher, SqlitePublisher};
+use datafusion::arrow::array::{Array as _, AsArray as _};
+use datafusion::arrow::datatypes::Int64Type;
+use neartime_air::{AirConfig, Effort, Membership, Publisher, SqlitePublisher, Thresholds};
+use neartime_engine::FeatureTable;
 use neartime_model::{Clock, FeatureName, Fence, Instant};
 use neartime_scheduler::Job;
 
@@ -33,6 +36,49 @@ pub(crate) fn config(air: &Air, registry: &Registry) -> anyhow::Result<AirConfig
     };
     config.check()?;
     Ok(config)
+}
+
+/// Thresholds that would surprise: those that hide too little, and those that hide everything there is.
+pub(crate) async fn surprises(app: &App, config: &AirConfig) -> anyhow::Result<Vec<String>> {
+    let Thresholds { min_overlap, min_site_audience } = config.thresholds;
+    let mut surprises = Vec::new();
+    if min_overlap == 0 {
+        surprises.push("`air.min_overlap` is 0: the report tells of single people; this is for tests".to_owned());
+    }
+    if min_overlap > min_site_audience {
+        surprises.push(format!(
+            "`air.min_overlap` ({min_overlap}) is above `air.min_site_audience` ({min_site_audience}): every cell of a \
+             site between them is suppressed"
+        ));
+    }
+    for (what, key, least, members) in [
+        ("site", "min_site_audience", min_site_audience, &config.sites),
+        ("segment", "min_overlap", min_overlap, &config.segments),
+    ] {
+        let mut largest = 0;
+        for member in members {
+            largest = largest.max(largest_item(app, &member.table).await?);
+        }
+        if (1..i64::from(least)).contains(&largest) {
+            surprises.push(format!(
+                "`air.{key}` ({least}) suppresses every cell: the largest {what} that there is has {largest} users"
+            ));
+        }
+    }
+    Ok(surprises)
+}
+
+/// Users of the item that most have; 0 if there are none yet.
+async fn largest_item(app: &App, table: &FeatureTable) -> anyhow::Result<i64> {
+    let query = format!(
+        "select max(users) from (select count(distinct \"{}\") users from features_store.\"{}\" group by item)",
+        table.output.entity(),
+        table.name
+    );
+    let answer = app.session().await?.query(&query).await?;
+    let counts = answer.batches.iter().filter(|batch| batch.num_rows() > 0);
+    let counts = counts.filter_map(|batch| batch.column(0).as_primitive_opt::<Int64Type>());
+    Ok(counts.filter(|counts| counts.is_valid(0)).map(|counts| counts.value(0)).max().unwrap_or(0))
 }
 
 /// The place where reports are published.

@@ -10,7 +10,6 @@ use tokio::sync::mpsc;
 use crate::air;
 use crate::app::App;
 use crate::args::Format;
-use crate::config::Air;
 use crate::output::{self, Cell};
 use crate::registry::Off;
 
@@ -19,13 +18,14 @@ const COLUMNS: [&str; 9] =
 
 pub(crate) async fn execute(app: &App) -> anyhow::Result<()> {
     let registry = app.registry()?;
-    if let Some(air) = &app.config().air {
-        air::config(air, &registry)?;
-    }
+    let report = app.config().air.as_ref().map(|air| air::config(air, &registry)).transpose()?;
     let off = registry.off.iter().map(off).collect::<Vec<_>>();
     let edges = app.edges(registry, Arc::new(Unobserved)).await?;
     edges.check().await?;
     let mut warnings = warnings(app, &edges);
+    if let Some(report) = &report {
+        warnings.extend(air::surprises(app, report).await?);
+    }
     let mut rows = Vec::new();
     for work in &edges.sources {
         let listed = list(&work.source).await?;
@@ -144,26 +144,8 @@ fn warnings(app: &App, edges: &Edges) -> Vec<String> {
         warnings
             .push("there is no [online_store]: features go to Parquet only, and `get` has nothing to ask".to_owned());
     }
-    if let Some(air) = &app.config().air {
-        warnings.extend(air_warnings(air));
-    }
     if app.config().run.deadline < app.config().run.lease {
         warnings.push("the deadline of [run] is shorter than its lease".to_owned());
-    }
-    warnings
-}
-
-fn air_warnings(air: &Air) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let (overlap, audience) = (air.thresholds.min_overlap, air.thresholds.min_site_audience);
-    if overlap == 0 {
-        warnings.push("`air.min_overlap` is 0: the report tells of single people; this is for tests".to_owned());
-    }
-    if overlap > audience {
-        warnings.push(format!(
-            "`air.min_overlap` ({overlap}) is above `air.min_site_audience` ({audience}): every cell of a site between \
-             them is suppressed"
-        ));
     }
     warnings
 }
