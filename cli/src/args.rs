@@ -42,12 +42,14 @@ pub(crate) struct Global {
     pub(crate) config: PathBuf,
     /// How rows are printed
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    #[arg(value_name = "table|csv|json", hide_possible_values = true)]
     pub(crate) format: Format,
     /// Short for --format json
     #[arg(long, global = true, conflicts_with = "format")]
     pub(crate) json: bool,
     /// How the log is written, on standard error
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(value_name = "text|json", hide_possible_values = true)]
     pub(crate) log_format: LogFormat,
     /// Log more; twice, still more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -62,11 +64,8 @@ impl Global {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Aligned columns for people
     Table,
-    /// A header line, then a line a row; null is empty
     Csv,
-    /// One array of objects
     Json,
 }
 
@@ -225,6 +224,7 @@ pub(crate) struct SqlArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
+    /// As `neartime features` lists it
     pub(crate) feature: FeatureName,
     /// The entity's value, whatever the key is called
     #[arg(long, value_name = "ID")]
@@ -240,11 +240,15 @@ pub(crate) struct GetArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum OnlineCommand {
     /// Replay a feature's Parquet files, which are the truth, into the online store
-    Rebuild { feature: FeatureName },
+    Rebuild {
+        /// As `neartime features` lists it
+        feature: FeatureName,
+    },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct BackfillArgs {
+    /// As `neartime features` lists it
     pub(crate) feature: FeatureName,
     /// The first instant: a date, or 2018-08-01T10:40:00Z
     #[arg(long, value_name = "INSTANT")]
