@@ -14,16 +14,16 @@ help:
 	@echo 'make lint     formatting, lints, and licences and advisories where cargo-deny is installed'
 
 demo: tools
-	$(CARGO) run --quiet --locked --package neartime -- demo
+	$(CARGO) run --locked --package neartime -- demo
 
 test: tools clippy-tools
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --quiet --locked --workspace --all-targets -- -D warnings
-	$(CARGO) test --quiet --locked --workspace
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) test --locked --workspace -- --quiet
 
 lint: clippy-tools
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --quiet --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
 	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
 
