@@ -1,0 +1,29 @@
+"""Compares every row of every feature. Usage: compare.py SITE PEER=FOLDER…; fails if a single row differs."""
+
+import sys
+
+import duckdb
+
+FEATURES = ["user_last_login", "device_last_browse", "user_num_posts"]
+
+
+def count(query):
+    return duckdb.sql(f"select count(*) from ({query})").fetchall()[0][0]
+
+
+def main():
+    site, *peers = sys.argv[1:]
+    for feature in FEATURES:
+        ours = f"select * from read_parquet('{site}/features_store/{feature}/**/*.parquet', hive_partitioning = false)"
+        columns = ", ".join(column[0] for column in duckdb.sql(f"{ours} limit 0").description)
+        rows = count(ours)
+        for peer, folder in (peer.split("=", 1) for peer in peers):
+            theirs = f"select {columns} from '{folder}/{feature}.parquet'"
+            differing = count(f"({ours} except all {theirs}) union all ({theirs} except all {ours})")
+            print(f"  {feature}: {rows} rows, {differing} differ from {peer}")
+            if differing or not rows:
+                raise SystemExit(f"{feature}: neartime and {peer} disagree")
+
+
+if __name__ == "__main__":
+    main()
