@@ -1,15 +1,16 @@
 //! Opening the file, and bringing its tables up to date.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
-use super::fault::Step;
+use super::fault::{Fault, Step, is_busy};
 use crate::{Result, TasksError};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_millis(20);
 const READERS: u32 = 4;
 
 /// How long a call waits for its turn at the one writing connection.
@@ -33,7 +34,19 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// The pool of the one writer and that of the readers, tables up to date.
+///
+/// Processes that start at once on a new file meet while it changes to WAL, where SQLite heeds no busy timeout.
 pub(super) async fn pools(options: &SqliteConnectOptions) -> Step<(SqlitePool, SqlitePool)> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match try_pools(options).await {
+            Err(Fault::Sql(error)) if is_busy(&error) && Instant::now() < deadline => tokio::time::sleep(RETRY).await,
+            opened => return opened,
+        }
+    }
+}
+
+async fn try_pools(options: &SqliteConnectOptions) -> Step<(SqlitePool, SqlitePool)> {
     let mut first = options.clone().connect().await?;
     migrate(&mut first).await?;
     first.close().await?;

@@ -40,15 +40,21 @@ pub(super) fn doing(what: &'static str) -> impl FnOnce(Fault) -> TasksError {
     }
 }
 
+/// Whether another connection is in the way: SQLITE_BUSY, SQLITE_LOCKED.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    matches!(primary_code(error), Some(5 | 6))
+}
+
+fn primary_code(error: &sqlx::Error) -> Option<u32> {
+    error.as_database_error()?.code()?.parse::<u32>().ok().map(|code| code & 0xff)
+}
+
 /// Whether waiting cannot help: the statement or the stored data is wrong. Busy, locked, full and I/O errors heal.
 fn is_damage(error: &sqlx::Error) -> bool {
     /// SQLITE_ERROR, SQLITE_CORRUPT, SQLITE_SCHEMA, SQLITE_CONSTRAINT, SQLITE_MISMATCH, SQLITE_RANGE, SQLITE_NOTADB.
     const DAMAGE: [u32; 7] = [1, 11, 17, 19, 20, 25, 26];
     match error {
-        sqlx::Error::Database(error) => {
-            let primary = error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
-            primary.is_some_and(|code| DAMAGE.contains(&code))
-        }
+        sqlx::Error::Database(_) => primary_code(error).is_some_and(|code| DAMAGE.contains(&code)),
         sqlx::Error::Decode(_)
         | sqlx::Error::ColumnDecode { .. }
         | sqlx::Error::ColumnNotFound(_)

@@ -37,6 +37,8 @@ const MAX_BOUND: usize = 32_766;
 
 /// How long a writer waits for another process to commit.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait before a new file is opened again.
+const RETRY: Duration = Duration::from_millis(20);
 
 /// How often the rows past their retention are removed; they are never returned.
 const PURGE_EVERY: Span = Span::from_mins(60);
@@ -67,7 +69,7 @@ impl SqliteOnlineStore {
         // Rows come in key order, so that pages are met again soon; a checkpoint then writes each of them once.
         let writing = options.clone().pragma("wal_autocheckpoint", "8000").pragma("cache_size", "-32000");
         let error = |error| StoreError::unavailable(format!("opening the online store {}", path.display()), error);
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(writing).await.map_err(error)?;
+        let writer = connect_patiently(writing).await.map_err(error)?;
         let readers = SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options);
         Ok(Self { writer, readers, clock, purged_at: Mutex::default() })
     }
@@ -245,6 +247,20 @@ impl Question {
     }
 }
 
+/// Opens the one writing connection. Processes that start at once on a new file meet while it changes to WAL, where
+/// SQLite heeds no busy timeout.
+async fn connect_patiently(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+    let deadline = std::time::Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await {
+            Err(error) if matches!(primary_code(&error), Some(5 | 6)) && std::time::Instant::now() < deadline => {
+                tokio::time::sleep(RETRY).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
 /// The first whole millisecond that is not before `instant`: `data_chunk` is whole milliseconds.
 fn ceiled_millis(instant: Instant) -> i64 {
     (instant + Span::from_micros(999)).as_millis()
@@ -254,14 +270,15 @@ fn sqlite_error(attempted: String, error: sqlx::Error) -> StoreError {
     // Primary result codes: PERM, BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB.
     const AWAY: [i32; 10] = [3, 5, 6, 8, 10, 11, 13, 14, 15, 26];
     let verdict = match &error {
-        sqlx::Error::Database(database) => {
-            let code = database.code().and_then(|code| code.parse::<i32>().ok());
-            !code.is_some_and(|code| AWAY.contains(&(code & 0xff)))
-        }
+        sqlx::Error::Database(_) => !primary_code(&error).is_some_and(|code| AWAY.contains(&code)),
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => false,
         _ => true,
     };
     if verdict { StoreError::failed(attempted, error) } else { StoreError::unavailable(attempted, error) }
+}
+
+fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse::<i32>().ok().map(|code| code & 0xff)
 }
 
 /// SQLite's locks and its shared memory do not hold on NFS and SMB.
