@@ -8,7 +8,7 @@ use super::gather::{Gather, Gathered};
 use super::hash::hashes_of;
 use super::lanes::{Class, Lanes};
 use super::record::Entry;
-use super::settle::{Dead, Living, Settler};
+use super::settle::{Dead, Living, Reach, Settler};
 use super::snapshot::{Draft, Snapshot};
 use super::users_file::{UsersFile, UsersWriter};
 use crate::config::Order;
@@ -76,6 +76,7 @@ impl Bucketed for Fold {
     fn count(&self, buckets: &mut dyn Iterator<Item = usize>, counts: &mut Counts) -> Result<(), AirError> {
         let (mut gather, mut scratch) = (Gather::default(), Scratch::default());
         let dead = self.counting.as_ref().map(|counting| self.settler.dead(counting.as_of));
+        let reach = self.draft.as_ref().map(|draft| self.settler.reach(draft.end));
         let dying = self.draft.as_ref().map_or(Vec::new(), |draft| self.dying_after(draft.end));
         for bucket in buckets {
             self.gather(bucket, &mut gather)?;
@@ -87,8 +88,8 @@ impl Bucketed for Fold {
                 None => None,
             };
             gather.drain(|mut user| {
-                if let (Some(draft), Some(writer)) = (&self.draft, &mut writer) {
-                    self.keep(&mut user, (draft, &dying), writer, &mut scratch)?;
+                if let (Some(reach), Some(writer)) = (&reach, &mut writer) {
+                    self.keep(&mut user, (reach, &dying), writer, &mut scratch)?;
                 }
                 if let (Some(counting), Some(dead)) = (&self.counting, &dead) {
                     self.count_user(user, counting, dead, &mut scratch, counts);
@@ -133,13 +134,13 @@ impl Fold {
     fn keep(
         &self,
         user: &mut Gathered<'_, 2>,
-        (draft, dying): (&Draft, &[Option<(i64, i64)>]),
+        (reach, dying): (&Reach, &[Option<(i64, i64)>]),
         writer: &mut UsersWriter,
         scratch: &mut Scratch,
     ) -> Result<(), AirError> {
         scratch.kept.clear();
         scratch.ends.clear();
-        self.settler.keep(user.entries[SETTLED], draft.end, &mut scratch.kept, |class, last_ms| {
+        self.settler.keep(user.entries[SETTLED], reach, &mut scratch.kept, |class, last_ms| {
             if let Some((dead_ms, dead_later_ms)) = dying[usize::from(class)]
                 && last_ms > dead_ms
                 && last_ms <= dead_later_ms

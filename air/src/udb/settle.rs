@@ -19,6 +19,10 @@ pub(crate) struct Settler {
 #[derive(Clone, Debug)]
 pub(crate) struct Dead(Vec<Option<i64>>);
 
+/// How early a row of each class may begin that belongs to a chunk after a snapshot.
+#[derive(Clone, Debug)]
+pub(crate) struct Reach(Vec<i64>);
+
 /// A membership that is alive: the item's number, and when its last run began.
 pub(crate) type Living = (u32, i64);
 
@@ -35,8 +39,13 @@ impl Settler {
         Dead(self.classes.iter().map(|class| class.life.last_dead_ms(as_of)).collect())
     }
 
-    /// Joins a user's intervals into runs and appends those that a snapshot of the days before `end` must keep, in
-    /// order of class, item, time. `last` is told each class's and item's last end.
+    /// How early rows of chunks that begin at `end` or later may begin. Rounded down to the millisecond: a run too many
+    /// costs little.
+    pub(crate) fn reach(&self, end: Instant) -> Reach {
+        Reach(self.classes.iter().map(|class| (end - class.max_behind).as_millis()).collect())
+    }
+
+    /// Joins a user's intervals into runs and appends those that a snapshot must keep, in order of class, item, time. `last` is told each class's and item's last end.
     ///
     /// A run is left out when no row that may still come (a chunk's rows lie at most `max_behind` before its start)
     /// could join it to a living one. Runs of several origins that form one run live and die together: one of them
@@ -44,7 +53,7 @@ impl Settler {
     pub(crate) fn keep(
         &self,
         entries: &mut [Entry],
-        end: Instant,
+        reach: &Reach,
         kept: &mut Vec<Entry>,
         mut last: impl FnMut(u8, i64),
     ) {
@@ -57,7 +66,7 @@ impl Settler {
                 let (length, run) = first_run(rest, |entry| entry.run, class.life);
                 let (joined, after) = rest.split_at_mut(length);
                 rest = after;
-                if !may_be_joined(run, class, end) {
+                if !class.life.joins(run.last_ms, reach.0[usize::from(number)]) {
                     continue;
                 }
                 keep_by_origin(joined, run, class.life, kept);
@@ -116,12 +125,6 @@ fn last_run(mut entries: &[Entry], life: Life) -> Run {
             return run;
         }
     }
-}
-
-/// Whether a row of a chunk that begins at `end` or later may begin so early that it joins the run.
-fn may_be_joined(run: Run, class: &Class, end: Instant) -> bool {
-    // Rounded down to the millisecond: a run too many costs little.
-    class.life.joins(run.last_ms, (end - class.max_behind).as_millis())
 }
 
 /// The part of each origin in a run of several, as runs of its own.
