@@ -19,6 +19,9 @@ use crate::{Backoff, Event, TaskLabel};
 /// Times that a file is fetched within one claim before the run goes on without it.
 const FETCHES_A_CLAIM: u32 = 3;
 
+/// Reasons of counts that refuse nothing: rows outside their chunk are kept, repeated ones are there already.
+pub(crate) const NOTED: [&str; 2] = ["outside_chunk_kept", "duplicate"];
+
 /// What a worker brings to a task.
 pub(crate) struct Work {
     pub(crate) edges: Arc<Edges>,
@@ -200,9 +203,11 @@ fn summary(report: ReadReport, broken: &BTreeMap<FileKey, String>) -> ReadSummar
     let file = |(key, reason): (&FileKey, &String)| QuarantinedFile { key: key.clone(), reason: reason.clone() };
     let count = |reason: &str, count: u64| ReasonCount { reason: reason.to_owned(), count };
     let refused = report.counts.iter().map(|(reason, number)| count(reason.name(), *number));
-    // Neither is refused: rows outside their chunk are kept, repeated ones are there already.
-    let noted = [("outside_chunk_kept", report.outside_rows), ("duplicate", report.duplicates)];
-    let noted = noted.into_iter().filter(|(_, number)| *number > 0).map(|(reason, number)| count(reason, number));
+    let noted = NOTED
+        .into_iter()
+        .zip([report.outside_rows, report.duplicates])
+        .filter(|(_, number)| *number > 0)
+        .map(|(reason, number)| count(reason, number));
     ReadSummary {
         lines: report.lines,
         rows: report.rows,

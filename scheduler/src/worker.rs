@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use datafusion::execution::TaskContext;
 use neartime_model::{ErrorKind, Span};
-use neartime_tasks_db::{Claim, ClaimRequest, Ended, RunEnd, TaskState, TasksError};
+use neartime_tasks_db::{Claim, ClaimRequest, Ended, ReadSummary, RunEnd, TaskState, TasksError};
 use tokio::sync::watch;
 
 use crate::bench::Bench;
 use crate::daemon::Stop;
 use crate::edges::{Edges, Settings};
 use crate::heartbeat::{Heartbeats, Hold, Lost};
-use crate::task::{Halt, Verdict, Work, label};
+use crate::task::{Halt, NOTED, Verdict, Work, label};
 use crate::{Backoff, Event, TaskLabel};
 
 /// How long a task rests whose service was away.
@@ -102,7 +102,7 @@ impl Worker {
         match outcome {
             Outcome::Verdict(Verdict::Complete { outcomes, read }) => {
                 let ended = tasks.complete(lease, &outcomes, read.as_ref()).await?;
-                let refused = read.as_ref().map_or(0, |read| read.counts.iter().map(|count| count.count).sum());
+                let refused = read.as_ref().map_or(0, refused);
                 self.ended(task, ended, read.map_or(0, |read| read.lines), refused, asked_at);
                 Ok(outcomes.into_iter().find_map(service_away).map_or(Turn::Worked, Turn::ServiceAway))
             }
@@ -186,6 +186,12 @@ impl Worker {
         }
         self.edges.observer.observe(&Event::Released { task, reason: reason.to_owned(), kind });
     }
+}
+
+/// Lines and values that were refused.
+fn refused(read: &ReadSummary) -> u64 {
+    let refusals = read.counts.iter().filter(|count| !NOTED.contains(&count.reason.as_str()));
+    refusals.map(|count| count.count).sum()
 }
 
 fn service_away(outcome: neartime_tasks_db::RunOutcome) -> Option<String> {

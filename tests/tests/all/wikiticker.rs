@@ -230,6 +230,9 @@ fn a_kill_in_the_middle_loses_and_doubles_nothing() {
     killed.wait().unwrap();
     assert!(site.parquet_files().len() < 4 * 140, "it was killed too late");
     site.run_once(0);
+    let Some((whole, _)) = self::site(FEATURES, 3) else { return };
+    whole.run_once(0);
+    assert_same_files("a run that was killed and one that was not", &whole.parquet_files(), &site.parquet_files());
     assert_sql_agrees(&site, &data);
     let events: i64 = online_rows(&site).values().map(|(events, _)| events).sum();
     assert_eq!(events, 39_244);
