@@ -41,7 +41,7 @@ header = true
 columns = { date = { type = "timestamp", unit = "iso" }, ad_network_id = "int", ads_impressions = "int", ads_revenue = "float", ecpm = "float" }
 "#;
 
-/// A small source of users with an event time, for everything that needs no more; `NAME` and `LAYOUT` are to be replaced.
+/// A small source of users with an event time, for everything that needs no more; `more` is further settings.
 pub fn users(name: &str, more: &str) -> String {
     format!(
         r#"

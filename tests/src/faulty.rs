@@ -71,7 +71,7 @@ fn misbehave(fault: Fault) -> ScalarUDF {
     create_udf("misbehave", vec![DataType::Utf8View], DataType::Utf8View, Volatility::Volatile, Arc::new(act))
 }
 
-/// Takes more memory than it may: a cross join inside one batch would be refused, so it blows up each key.
+/// Allocates until there is nothing left, past the pool that bounds what plans may hold.
 #[derive(Debug)]
 struct Greedy;
 
