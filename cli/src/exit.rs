@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Error;
-use neartime_model::{Classify, ErrorKind};
+use neartime_model::{Classify, ErrorKind, causes};
 
 use crate::output::OutputClosed;
 
@@ -32,17 +32,8 @@ pub(crate) fn report(error: &Error) -> ExitCode {
     if error.is::<OutputClosed>() {
         return ExitCode::SUCCESS;
     }
-    let mut text = format!("error: {error}");
-    // A cause that says no more than what it caused would be read twice.
-    let mut shown = error.to_string();
-    for cause in error.chain().skip(1) {
-        let cause = cause.to_string();
-        if !shown.contains(&cause) {
-            text.push_str(&format!("\n  because: {cause}"));
-            shown = cause;
-        }
-    }
-    eprintln!("{text}");
+    let text = causes(error.as_ref()).join("\n  because: ");
+    eprintln!("error: {text}");
     ExitCode::from(code(error))
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use neartime_engine::{CompiledFeature, EventsTable, Feature, FeatureTable, Refused, SqlFeature, compile};
 use neartime_ingest::Source;
-use neartime_model::FeatureName;
+use neartime_model::{FeatureName, chain};
 use neartime_scheduler::SourceWork;
 
 use crate::config::{Config, ConfigError, FeatureConfig};
@@ -120,18 +120,4 @@ fn events_table(source: &Source) -> EventsTable {
         event_time: source.event_time().to_owned(),
         width: source.width,
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text = format!("{text}: {next}");
-        }
-        cause = error.source();
-    }
-    text
 }

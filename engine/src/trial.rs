@@ -2,7 +2,6 @@
 //!
 //! Everything panics on what is wrong with the rows or the feature, with the whole chain of reasons.
 
-use std::error::Error;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -14,7 +13,7 @@ use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::TryStreamExt;
-use neartime_model::{ChunkWidth, Instant, SourceName};
+use neartime_model::{ChunkWidth, Instant, SourceName, chain};
 
 use crate::engines::instant_type;
 use crate::{CompiledFeature, Counts, EventsTable, Feature, compile};
@@ -90,16 +89,4 @@ pub async fn run(feature: &CompiledFeature, batches: Vec<RecordBatch>) -> (Recor
     let rows = rows.unwrap_or_else(|error| panic!("{}", chain(&error)));
     let schema = feature.table().output.arrow();
     (concat_batches(&schema, &rows).expect("the rows have the feature's schema"), computed.counts)
-}
-
-/// An error with all its reasons.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
 }

@@ -7,6 +7,7 @@
 
 #![warn(missing_docs)]
 
+mod causes;
 mod chunk;
 mod clock;
 mod error;
@@ -16,6 +17,7 @@ mod numbers;
 mod partition;
 mod time;
 
+pub use causes::{causes, chain};
 pub use chunk::{Chunk, ChunkWidth, InvalidWidth};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Classify, ErrorKind};

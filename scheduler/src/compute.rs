@@ -8,7 +8,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use neartime_engine::{CompiledFeature, Counts};
 use neartime_ingest::{ReadError, ReadReport, ReadRequest, Source, Wanted};
-use neartime_model::{Classify, ContentOrder, ErrorKind, Fence, partition_file_stem};
+use neartime_model::{Classify, ContentOrder, ErrorKind, Fence, chain, partition_file_stem};
 use neartime_stores::{PartitionFile, Published, StoreError};
 use neartime_tasks_db::{Claim, ReasonCount, RunEnd, RunOutcome};
 use tokio::task::JoinSet;
@@ -16,7 +16,6 @@ use tokio::task::JoinSet;
 use crate::edges::Edges;
 use crate::fanout::Fanout;
 use crate::task::{Attempt, Work, label, read_file};
-use crate::worker::chain;
 use crate::{Event, TaskLabel};
 
 /// One reading of a claim's files for some of its features.

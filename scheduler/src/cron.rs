@@ -5,12 +5,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use neartime_model::{Fence, Instant};
+use neartime_model::{Fence, Instant, chain};
 use neartime_tasks_db::{CronDeclaration, CronEnd, CronLease, CronRequest, TasksError};
 
 use crate::edges::{Edges, Settings};
 use crate::heartbeat::Heartbeats;
-use crate::worker::chain;
 
 /// Something that runs on a schedule.
 #[async_trait]

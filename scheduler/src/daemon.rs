@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use datafusion::execution::TaskContext;
 use neartime_ingest::{Scope, Seen};
-use neartime_model::Classify;
+use neartime_model::{Classify, chain};
 use neartime_tasks_db::TasksError;
 use tokio::sync::{Notify, watch};
 
@@ -15,7 +15,7 @@ use crate::cron::Cron;
 use crate::discovery::{self, PassError};
 use crate::edges::{Edges, Settings, SourceWork};
 use crate::heartbeat::Heartbeats;
-use crate::worker::{Turn, Worker, chain};
+use crate::worker::{Turn, Worker};
 use crate::{Backoff, compute};
 
 /// How long an idle worker, or one whose task database is away, rests before it looks again.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use neartime_model::Span;
+use neartime_model::{Span, chain};
 use neartime_tasks_db::{CronLease, Heart, HeartSource, Lease};
 use tokio::sync::watch;
 
@@ -135,7 +135,7 @@ impl Beating {
                 Ok(opened) => *heart = Some(opened),
                 Err(error) => {
                     tracing::warn!(
-                        error = &error as &dyn std::error::Error,
+                        error = chain(&error),
                         "heartbeats cannot reach the task database"
                     );
                     return;
@@ -146,7 +146,7 @@ impl Beating {
         let sent_at = Instant::now();
         match open.beat(&leases, self.lease).await {
             Ok(lost) => self.renew(&leases, &lost, sent_at),
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a heartbeat failed"),
+            Err(error) => tracing::warn!(error = chain(&error), "a heartbeat failed"),
         }
         for cron in crons {
             let key = Held::Cron(cron.name.clone(), cron.fence);
@@ -154,7 +154,7 @@ impl Beating {
             match open.beat_cron(&cron, self.lease).await {
                 Ok(()) => self.note(&key, Ok(sent_at)),
                 Err(error) if error.is_lease_lost() => self.note(&key, Err(Lost::TakenOver)),
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "a heartbeat failed"),
+                Err(error) => tracing::warn!(error = chain(&error), "a heartbeat failed"),
             }
         }
     }

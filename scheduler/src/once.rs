@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use neartime_ingest::{Scope, Seen};
-use neartime_model::{Classify, ErrorKind};
+use neartime_model::{Classify, ErrorKind, chain};
 use neartime_tasks_db::{TaskState, TasksError};
 use tokio::sync::watch;
 
 use crate::Backoff;
 use crate::daemon::{Scheduler, Stop};
 use crate::discovery::{self, PassError};
-use crate::worker::{SERVICE_DELAY, Turn, chain};
+use crate::worker::{SERVICE_DELAY, Turn};
 
 /// How long to wait before a service is tried again, or another process's claims are looked at again.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::execution::TaskContext;
 use neartime_engine::CompiledFeature;
 use neartime_ingest::{ReadError, ReadReport, Source};
-use neartime_model::{Classify, ErrorKind, FileKey};
+use neartime_model::{Classify, ErrorKind, FileKey, chain};
 use neartime_tasks_db::{
     Claim, FileRegistration, Parking, QuarantineExample, QuarantinedFile, ReadSummary, ReasonCount, Registration,
     RunOutcome, TasksError,
@@ -120,7 +120,7 @@ impl Work {
                 }
                 Err(ReadError::Broken { key, reason, .. }) => self.try_again(attempt, key, reason).await?,
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
-                    return Ok(Err(Verdict::Release { note: crate::worker::chain(&error) }));
+                    return Ok(Err(Verdict::Release { note: chain(&error) }));
                 }
                 Err(error) => return Err(Halt::Read(error)),
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use datafusion::execution::TaskContext;
-use neartime_model::{ErrorKind, Span};
+use neartime_model::{ErrorKind, Span, chain};
 use neartime_tasks_db::{Claim, ClaimRequest, Ended, ReadSummary, RunEnd, TaskState, TasksError};
 use tokio::sync::watch;
 
@@ -199,19 +199,4 @@ fn service_away(outcome: neartime_tasks_db::RunOutcome) -> Option<String> {
         RunEnd::Delayed { note, .. } => Some(note),
         _ => None,
     }
-}
-
-/// An error and its causes on one line, each said once.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.ends_with(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }

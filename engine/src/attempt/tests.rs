@@ -7,7 +7,9 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Volatility, create_udf};
 use datafusion::prelude::{DataFrame, col};
 
-use crate::trial::{chain, events, floats, ints, run, table_of, text, times};
+use neartime_model::chain;
+
+use crate::trial::{events, floats, ints, run, table_of, text, times};
 use crate::{CompiledFeature, Count, Engine, Feature, SqlFeature, SqlFeatureSpec, compile};
 
 fn compiled(expression: &str, filter: Option<&str>, columns: &[(&'static str, ArrayRef)]) -> (CompiledFeature, Events) {

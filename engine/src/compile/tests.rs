@@ -1,11 +1,11 @@
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{JoinType, col, lit};
 use datafusion::prelude::now;
-use neartime_model::{ChunkWidth, SourceName};
+use neartime_model::{ChunkWidth, SourceName, chain};
 
 use super::*;
 use crate::engines::instant_type;
-use crate::trial::{chain, events, run, text, times};
+use crate::trial::{events, run, text, times};
 use crate::{Count, clean_str};
 
 type Preprocess = fn(DataFrame) -> Result<DataFrame>;

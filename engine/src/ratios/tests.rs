@@ -2,7 +2,9 @@ use datafusion::arrow::array::{AsArray, Float64Array};
 use datafusion::arrow::datatypes::Float64Type;
 
 use super::*;
-use crate::trial::{chain, events, floats, ints, text};
+use neartime_model::chain;
+
+use crate::trial::{events, floats, ints, text};
 use crate::{Aggregate, OutputColumn, Role};
 
 fn output() -> OutputSchema {

@@ -2,7 +2,9 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 
 use super::*;
-use crate::trial::{chain, events, floats, ints, lists, run, table_of, text, times};
+use neartime_model::chain;
+
+use crate::trial::{events, floats, ints, lists, run, table_of, text, times};
 use crate::{CompiledFeature, Refused, compile};
 
 fn spec(engine: &str, keys: &[&str], select: &[(&str, &str)]) -> SqlFeatureSpec {
