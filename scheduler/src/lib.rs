@@ -15,6 +15,7 @@ mod discovery;
 mod edges;
 mod fanout;
 mod heartbeat;
+mod home;
 mod observer;
 mod once;
 mod rebuild;

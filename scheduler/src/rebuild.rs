@@ -13,6 +13,7 @@ use neartime_tasks_db::{Claim, TaskId, TaskQuery, TasksError};
 
 use crate::compute::partition_file;
 use crate::daemon::Scheduler;
+use crate::home::Home;
 use crate::task::path_captures;
 
 /// Tasks asked for at a time.
@@ -117,7 +118,7 @@ impl Scheduler {
         claim: &Claim,
     ) -> Result<u64, RebuildError> {
         let Some(source) = self.edges.source(&claim.source) else { return Ok(0) };
-        let captures = path_captures(&self.edges, &source.source, claim).await?;
+        let captures = path_captures(&Home::here(&self.edges.tasks), &source.source, claim).await?;
         let file = partition_file(&source.source, feature, claim, &captures);
         Ok(publish_online(&self.edges.offline, online.as_ref(), &file, claim.lease.fence).await?.rows)
     }

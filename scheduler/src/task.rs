@@ -9,11 +9,12 @@ use neartime_ingest::{ReadError, ReadReport, Source};
 use neartime_model::{Classify, ErrorKind, FileKey, chain};
 use neartime_tasks_db::{
     Claim, FileRegistration, Parking, QuarantineExample, QuarantinedFile, ReadSummary, ReasonCount, Registration,
-    RunOutcome, TasksError,
+    RunOutcome, TasksDb, TasksError,
 };
 
 use crate::compute::{self, Computation};
 use crate::edges::{Edges, SourceWork};
+use crate::home::Home;
 use crate::{Backoff, Event, TaskLabel};
 
 /// Times that a file is fetched within one claim before the run goes on without it.
@@ -25,6 +26,8 @@ pub(crate) const NOTED: [&str; 2] = ["outside_chunk_kept", "duplicate"];
 /// What a worker brings to a task.
 pub(crate) struct Work {
     pub(crate) edges: Arc<Edges>,
+    /// The task database; never called through the edges from here.
+    pub(crate) home: Home,
     pub(crate) source: SourceWork,
     pub(crate) context: Arc<TaskContext>,
     pub(crate) backoff: Backoff,
@@ -62,7 +65,7 @@ pub(crate) struct Attempt {
 impl Work {
     /// Works on `claim` until there is something to say.
     pub(crate) async fn process(&self, claim: Claim) -> Result<Verdict, Halt> {
-        let captures = path_captures(&self.edges, &self.source.source, &claim).await?;
+        let captures = path_captures(&self.home, &self.source.source, &claim).await?;
         let mut attempt = Attempt { claim, broken: BTreeMap::new(), captures };
         if attempt.claim.isolate { self.one_at_a_time(&mut attempt).await } else { self.together(&mut attempt).await }
     }
@@ -84,11 +87,12 @@ impl Work {
         let mut read = None;
         for feature in self.features(&attempt.claim) {
             let lease = attempt.claim.lease;
-            self.edges.tasks.start_run(&lease, &feature.table().name).await?;
+            let name = feature.table().name.clone();
+            self.home.call(move |tasks| async move { tasks.start_run(&lease, &name).await }).await?;
             match self.read_and_compute(attempt, &[feature]).await? {
                 Ok(computed) => {
-                    for outcome in &computed.outcomes {
-                        self.edges.tasks.finish_run(&lease, outcome).await?;
+                    for outcome in computed.outcomes {
+                        self.home.call(move |tasks| async move { tasks.finish_run(&lease, &outcome).await }).await?;
                     }
                     read = Some(summary(computed.report, &attempt.broken));
                 }
@@ -146,9 +150,12 @@ impl Work {
         };
         let registration =
             Registration { source: claim.source.clone(), due: self.source.due_rule(), files: vec![file] };
-        self.edges.tasks.register(&registration).await?;
-        let features = self.source.for_workers().features;
-        attempt.claim = self.edges.tasks.refresh(&claim.lease, &features).await?;
+        let (lease, features) = (claim.lease, self.source.for_workers().features);
+        let again = |tasks: Arc<dyn TasksDb>| async move {
+            tasks.register(&registration).await?;
+            tasks.refresh(&lease, &features).await
+        };
+        attempt.claim = self.home.call(again).await?;
         attempt.broken.clear();
         Ok(())
     }
@@ -177,12 +184,13 @@ impl Work {
 }
 
 /// The captures of a claim's path, from the key of any file that it ever had.
-pub(crate) async fn path_captures(edges: &Edges, source: &Source, claim: &Claim) -> Result<Vec<String>, TasksError> {
+pub(crate) async fn path_captures(home: &Home, source: &Source, claim: &Claim) -> Result<Vec<String>, TasksError> {
     let key = match claim.files.first() {
         Some(file) => Some(file.key.clone()),
         // Every file is gone and accepted as such: the task still knows their names.
         None => {
-            let detail = edges.tasks.task(claim.lease.task).await?;
+            let task = claim.lease.task;
+            let detail = home.call(move |tasks| async move { tasks.task(task).await }).await?;
             detail.and_then(|detail| detail.files.first().map(|row| row.file.key.clone()))
         }
     };

@@ -12,6 +12,7 @@ use crate::bench::Bench;
 use crate::daemon::Stop;
 use crate::edges::{Edges, Settings};
 use crate::heartbeat::{Heartbeats, Hold, Lost};
+use crate::home::Home;
 use crate::task::{Halt, NOTED, Verdict, Work, label};
 use crate::{Backoff, Event, TaskLabel};
 
@@ -156,6 +157,7 @@ impl Worker {
     fn work(&self, claim: &Claim) -> Option<Work> {
         Some(Work {
             edges: Arc::clone(&self.edges),
+            home: Home::here(&self.edges.tasks),
             source: self.edges.source(&claim.source)?.clone(),
             context: Arc::clone(&self.context),
             backoff: self.backoff,
