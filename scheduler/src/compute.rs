@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 
+use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use neartime_engine::{CompiledFeature, Counts};
+use neartime_engine::CompiledFeature;
 use neartime_ingest::{ReadError, ReadReport, ReadRequest, Source, Wanted};
-use neartime_model::{Classify, ContentOrder, ErrorKind, Fence, chain, partition_file_stem};
-use neartime_stores::{PartitionFile, Published, StoreError};
-use neartime_tasks_db::{Claim, ReasonCount, RunEnd, RunOutcome};
+use neartime_model::{Classify, ContentOrder, ErrorKind, chain, partition_file_stem};
+use neartime_stores::PartitionFile;
+use neartime_tasks_db::{Claim, RunEnd, RunOutcome};
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
-use crate::edges::Edges;
 use crate::fanout::Fanout;
+use crate::run::{Ran, Run, RunError};
+use crate::step::step;
 use crate::task::{Attempt, Work, label, read_file};
-use crate::{Event, TaskLabel};
+use crate::{Event, RunEnded, Step};
 
 /// One reading of a claim's files for some of its features.
 pub(crate) struct Computation<'a> {
@@ -42,12 +44,16 @@ impl Computation<'_> {
         let mut runs = JoinSet::new();
         for (place, (feature, events)) in self.features.iter().zip(streams).enumerate() {
             let run = self.run_of(feature);
-            runs.spawn(async move { (place, run.publish(events).await) });
+            runs.spawn(async move { (place, run.publish(events).await) }.in_current_span());
         }
-        while let Some(batch) = reading.batches.recv().await {
-            fanout.send(batch).await;
-        }
-        match reading.report().await {
+        let read = async {
+            while let Some(batch) = reading.batches.recv().await {
+                fanout.send(batch).await;
+            }
+            reading.report().await
+        };
+        let task = label(&self.attempt.claim);
+        match step(self.work.edges.observer.as_ref(), &task, Step::Read, read).await {
             Ok(report) => {
                 fanout.finish().await;
                 Ok(Computed { outcomes: self.outcomes(runs).await, report })
@@ -103,23 +109,32 @@ impl Computation<'_> {
 
     fn outcome(&self, feature: &CompiledFeature, result: Result<Ran, RunError>) -> RunOutcome {
         let table = feature.table();
-        let attempts = self.attempts_of(feature);
-        let retry_after = self.work.backoff.after(attempts + 1, &mut fastrand::Rng::new());
-        let (end, dropped) = match result {
-            Ok(Ran { end, dropped }) => (end, dropped),
+        let attempts = self.attempts_of(feature) + 1;
+        let task = label(&self.attempt.claim);
+        let (end, ended, dropped) = match result {
+            Ok(Ran { end, dropped }) => {
+                let ended = match &end {
+                    RunEnd::Done { rows, .. } => RunEnded::Done { rows: *rows },
+                    _ => RunEnded::Superseded,
+                };
+                (end, ended, dropped)
+            }
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                (RunEnd::Delayed { note: chain(&error), retry_after: self.work.service_delay }, Vec::new())
+                let end = RunEnd::Delayed { note: chain(&error), retry_after: self.work.service_delay };
+                (end, RunEnded::Delayed, Vec::new())
             }
             Err(error) => {
-                let text = chain(&error);
-                let parked = attempts + 1 >= neartime_tasks_db::MAX_RUN_ATTEMPTS;
-                let task = label(&self.attempt.claim);
-                tracing::warn!(%task, feature = %table.name, error = %text, "a feature failed on a chunk");
-                let event = Event::RunFailed { task, feature: table.name.clone(), error: text.clone(), parked };
-                self.work.edges.observer.observe(&event);
-                (RunEnd::Failed { error: text, retry_after }, Vec::new())
+                let error = chain(&error);
+                let parked = attempts >= neartime_tasks_db::MAX_RUN_ATTEMPTS;
+                tracing::warn!(%task, feature = %table.name, error, parked, "a feature failed on a chunk");
+                let retry_after = self.work.backoff.after(attempts, &mut fastrand::Rng::new());
+                let end = RunEnd::Failed { error: error.clone(), retry_after };
+                (end, RunEnded::Failed { error, parked }, Vec::new())
             }
         };
+        let feature = table.name.clone();
+        let event = Event::RunEnded { task, feature, end: ended, dropped: dropped.clone() };
+        self.work.edges.observer.observe(&event);
         RunOutcome { feature: table.name.clone(), version: table.version, end, dropped }
     }
 
@@ -160,68 +175,6 @@ fn wanted(features: &[Arc<CompiledFeature>]) -> Wanted {
     // One feature that wants every row is enough to keep them all.
     let rows = features.iter().map(|feature| feature.wanted().rows.clone()).collect::<Option<Vec<_>>>();
     Wanted { columns, rows }
-}
-
-/// One feature over one chunk.
-struct Run {
-    edges: Arc<Edges>,
-    context: Arc<TaskContext>,
-    feature: Arc<CompiledFeature>,
-    file: PartitionFile,
-    order: ContentOrder,
-    fence: Fence,
-    task: TaskLabel,
-}
-
-/// How a run ended that was not stopped by an error.
-struct Ran {
-    end: RunEnd,
-    dropped: Vec<ReasonCount>,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum RunError {
-    #[error("the feature could not be computed")]
-    Compute(#[source] datafusion::error::DataFusionError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error("the feature panicked: {0}")]
-    Panicked(String),
-}
-
-impl Classify for RunError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::Store(error) => error.kind(),
-            Self::Compute(_) | Self::Panicked(_) => ErrorKind::Failed,
-        }
-    }
-}
-
-impl Run {
-    /// Computes the rows, publishes them offline, then online.
-    async fn publish(self, events: SendableRecordBatchStream) -> Result<Ran, RunError> {
-        let computed = self.feature.compute(self.context, events).await.map_err(RunError::Compute)?;
-        let end = match self.edges.offline.publish(&self.file, self.order, self.fence, computed.rows).await? {
-            Published::Superseded { found } => RunEnd::Superseded { found },
-            Published::Written { rows, size_bytes } => {
-                if let Some(online) = &self.edges.online {
-                    neartime_stores::publish_online(&self.edges.offline, online.as_ref(), &self.file, self.fence)
-                        .await?;
-                }
-                let feature = self.file.table.name.clone();
-                self.edges.observer.observe(&Event::Published { task: self.task, feature, rows });
-                RunEnd::Done { rows, bytes: size_bytes }
-            }
-        };
-        Ok(Ran { end, dropped: dropped(&computed.counts) })
-    }
-}
-
-/// Rows that gave no output and values that became null, by reason.
-fn dropped(counts: &Counts) -> Vec<ReasonCount> {
-    let count = |(reason, count): (&str, u64)| ReasonCount { reason: reason.to_owned(), count };
-    counts.dropped().into_iter().chain(counts.nulls()).map(count).collect()
 }
 
 pub(crate) fn panic_text(error: tokio::task::JoinError) -> String {

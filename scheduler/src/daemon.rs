@@ -16,7 +16,7 @@ use crate::discovery::{self, PassError};
 use crate::edges::{Edges, Settings, SourceWork};
 use crate::heartbeat::Heartbeats;
 use crate::worker::{Turn, Worker};
-use crate::{Backoff, compute};
+use crate::{Backoff, Channel, Event, compute};
 
 /// How long an idle worker, or one whose task database is away, rests before it looks again.
 const POLL: Duration = Duration::from_millis(500);
@@ -57,6 +57,7 @@ impl Scheduler {
             tracing::warn!(error = chain(&error), "old temporary files could not be removed");
             0
         });
+        self.edges.observer.observe(&Event::Started);
         let (stop, stopping) = watch::channel(Stop::Work);
         let wake = Notify::new();
         let life = async {
@@ -141,8 +142,10 @@ impl Scheduler {
     }
 
     fn listing_failed(&self, source: &SourceWork, error: &PassError) {
-        let (source, kind) = (&source.source.name, error.kind());
-        tracing::warn!(%source, ?kind, error = chain(error), "a listing broke off; it is tried again");
+        let (source, kind, error) = (&source.source.name, error.kind(), chain(error));
+        tracing::warn!(%source, ?kind, error, "a listing broke off; it is tried again");
+        let (source, channel) = (source.clone(), Channel::Listing);
+        self.edges.observer.observe(&Event::DiscoveryFailed { source, channel, error });
     }
 
     async fn keep_schedules_until(&self, stopping: watch::Receiver<Stop>) {

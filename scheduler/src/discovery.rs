@@ -6,8 +6,8 @@ use neartime_tasks_db::{FileRegistration, Registered, Registration, TasksError};
 
 use tokio::sync::mpsc;
 
-use crate::Event;
 use crate::edges::{Edges, SourceWork};
+use crate::{Channel, Event};
 
 /// Batches that a listing may be ahead of the registering.
 const BATCHES_AHEAD: usize = 2;
@@ -92,6 +92,7 @@ fn tell(edges: &Edges, work: &SourceWork, discovered: Discovered) {
         tracing::info!(%source, matched, unmatched, files = registered.files, created = registered.created,
             rearmed = registered.rearmed, "new files are registered");
     }
-    let event = Event::Discovered { source: source.clone(), matched, registered: registered.files };
+    let (source, channel) = (source.clone(), Channel::Listing);
+    let event = Event::Discovered { source, channel, matched, registered: registered.files };
     edges.observer.observe(&event);
 }

@@ -25,6 +25,15 @@ pub(crate) enum Lost {
     Unreachable,
 }
 
+impl Lost {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::TakenOver => "another claim took it over",
+            Self::Unreachable => "the task database does not answer, so its lease may have run out",
+        }
+    }
+}
+
 /// The thread that beats, until the last handle is dropped.
 #[derive(Clone, Debug)]
 pub(crate) struct Heartbeats {
@@ -134,10 +143,7 @@ impl Beating {
             match self.source.open().await {
                 Ok(opened) => *heart = Some(opened),
                 Err(error) => {
-                    tracing::warn!(
-                        error = chain(&error),
-                        "heartbeats cannot reach the task database"
-                    );
+                    tracing::warn!(error = chain(&error), "heartbeats cannot reach the task database");
                     return;
                 }
             }

@@ -19,6 +19,8 @@ mod home;
 mod observer;
 mod once;
 mod rebuild;
+mod run;
+mod step;
 mod task;
 mod worker;
 
@@ -27,6 +29,6 @@ pub use cron::{CronJob, Job};
 pub use daemon::Scheduler;
 pub use discovery::Discovered;
 pub use edges::{Edges, Settings, SourceWork};
-pub use observer::{Event, Observer, TaskLabel, Unobserved};
+pub use observer::{Channel, Event, Observer, ReadCounts, Release, RunEnded, Step, TaskLabel, Unobserved};
 pub use once::{OnceError, Summary};
 pub use rebuild::RebuildError;

@@ -3,41 +3,60 @@
 use std::fmt;
 use std::time::Duration;
 
-use neartime_model::{Chunk, ErrorKind, FeatureName, FileKey, FilePath, SourceName};
+use neartime_model::{Chunk, FeatureName, FileKey, FilePath, SourceName};
+use neartime_tasks_db::{ReasonCount, TaskState};
 
 /// Something that happened to a chunk, a run or a source.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// A pass over a source's location ended.
+    /// Sources and features are declared: discovery and work begin.
+    Started,
+    /// A channel registered what it found: a pass of listing ended, or a batch of messages or records.
     Discovered {
         /// The source.
         source: SourceName,
+        /// How the files were found.
+        channel: Channel,
         /// Files whose names fit the layout.
         matched: u64,
         /// File versions that were not known before.
         registered: u64,
     },
-    /// A worker took a task.
-    Claimed(TaskLabel),
-    /// One feature's rows of a chunk are published.
-    Published {
-        /// The task.
-        task: TaskLabel,
-        /// The feature.
-        feature: FeatureName,
-        /// Rows in its Parquet file.
-        rows: u64,
-    },
-    /// A run ended with an error of its own.
-    RunFailed {
-        /// The task.
-        task: TaskLabel,
-        /// The feature.
-        feature: FeatureName,
-        /// What it said.
+    /// A channel broke off; it is tried again.
+    DiscoveryFailed {
+        /// The source.
+        source: SourceName,
+        /// Which of its channels.
+        channel: Channel,
+        /// What went wrong.
         error: String,
-        /// Whether it was its last try.
-        parked: bool,
+    },
+    /// A worker took a task.
+    Claimed {
+        /// The task.
+        task: TaskLabel,
+        /// How long the task database needed for it.
+        took: Duration,
+    },
+    /// A part of the work on a claim ended well.
+    Stepped {
+        /// The task.
+        task: TaskLabel,
+        /// Which part.
+        step: Step,
+        /// How long it took.
+        took: Duration,
+    },
+    /// One feature's run over a chunk ended.
+    RunEnded {
+        /// The task.
+        task: TaskLabel,
+        /// The feature.
+        feature: FeatureName,
+        /// How.
+        end: RunEnded,
+        /// Rows that gave no output and values that became null, by reason.
+        dropped: Vec<ReasonCount>,
     },
     /// A whole file was left out of a chunk.
     FileQuarantined {
@@ -53,23 +72,133 @@ pub enum Event {
         /// The task.
         task: TaskLabel,
         /// What became of it.
-        state: &'static str,
-        /// Lines read.
-        lines: u64,
-        /// Lines and values that were refused.
-        refused: u64,
+        state: TaskState,
+        /// What was read; all zero where nothing was.
+        read: ReadCounts,
         /// From the claim to the end.
         took: Duration,
     },
-    /// A task was given back without a verdict.
+    /// A task was given back, or left, without a verdict.
     Released {
         /// The task.
         task: TaskLabel,
-        /// Why.
+        /// Why, in a word.
+        cause: Release,
+        /// Why, in a sentence.
         reason: String,
-        /// Whether a service was away (and not, say, the worker asked to stop).
-        kind: Option<ErrorKind>,
     },
+}
+
+/// A way to hear of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Channel {
+    /// Listing the location.
+    Listing,
+    /// A queue of notifications.
+    Queue,
+    /// A stream, of keys or of events.
+    Stream,
+}
+
+impl Channel {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Listing, Self::Queue, Self::Stream];
+
+    /// As logs and metrics write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Listing => "listing",
+            Self::Queue => "queue",
+            Self::Stream => "stream",
+        }
+    }
+}
+
+/// A part of the work on a claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// The one read of a chunk, from the first fetch to the last batch. Features that are slow slow it down.
+    Read,
+    /// A feature, from the start of the read until its first row comes out: it overlaps the read.
+    Compute,
+    /// Writing a feature's Parquet file, from its first row on.
+    PublishOffline,
+    /// Writing a feature's rows online.
+    PublishOnline,
+    /// Ending the claim in the task database.
+    Complete,
+}
+
+impl Step {
+    /// As spans and metrics write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Compute => "compute",
+            Self::PublishOffline => "publish_offline",
+            Self::PublishOnline => "publish_online",
+            Self::Complete => "complete",
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunEnded {
+    /// Its rows are published.
+    Done {
+        /// Rows in its Parquet file.
+        rows: u64,
+    },
+    /// A newer version's rows are in place.
+    Superseded,
+    /// An error of its own.
+    Failed {
+        /// What it said.
+        error: String,
+        /// Whether it was its last try.
+        parked: bool,
+    },
+    /// A service is away; it is tried again at no cost.
+    Delayed,
+}
+
+/// What the read of a chunk met.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadCounts {
+    /// Lines read.
+    pub lines: u64,
+    /// Rows that features saw.
+    pub rows: u64,
+    /// Lines and values that were refused, by reason.
+    pub refused: Vec<ReasonCount>,
+    /// Rows that were only noticed, by reason.
+    pub noted: Vec<ReasonCount>,
+}
+
+/// Why a claim ended without a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Release {
+    /// A service is away.
+    ServiceAway,
+    /// The process was asked to stop.
+    Stopping,
+    /// The work hung, panicked or failed for a reason that is nobody's; enough of these and the task is parked.
+    NoVerdict,
+    /// The lease was lost, or may have been: another claim does the work.
+    LeaseLost,
+}
+
+impl Release {
+    /// As logs and metrics write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ServiceAway => "service_away",
+            Self::Stopping => "stopping",
+            Self::NoVerdict => "no_verdict",
+            Self::LeaseLost => "lease_lost",
+        }
+    }
 }
 
 /// The words that name a task to people.

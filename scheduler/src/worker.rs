@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use datafusion::execution::TaskContext;
-use neartime_model::{ErrorKind, Span, chain};
-use neartime_tasks_db::{Claim, ClaimRequest, Ended, ReadSummary, RunEnd, TaskState, TasksError};
+use neartime_model::{Span, chain};
+use neartime_tasks_db::{Claim, ClaimRequest, Ended, ReadSummary, ReasonCount, RunEnd, TaskState, TasksError};
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use crate::bench::Bench;
 use crate::daemon::Stop;
 use crate::edges::{Edges, Settings};
 use crate::heartbeat::{Heartbeats, Hold, Lost};
 use crate::home::Home;
+use crate::step::step;
 use crate::task::{Halt, NOTED, Verdict, Work, label};
-use crate::{Backoff, Event, TaskLabel};
+use crate::{Backoff, Event, ReadCounts, Release, Step, TaskLabel};
 
 /// How long a task rests whose service was away.
 pub(crate) const SERVICE_DELAY: Span = Span::from_secs(5);
@@ -57,12 +59,18 @@ impl Worker {
     pub(crate) async fn turn(&self) -> Result<Turn, TasksError> {
         let asked_at = Instant::now();
         let Some(claim) = self.edges.tasks.claim(&self.request()).await? else { return Ok(Turn::Idle) };
-        self.edges.observer.observe(&Event::Claimed(label(&claim)));
+        self.edges.observer.observe(&Event::Claimed { task: label(&claim), took: asked_at.elapsed() });
         let hold = self.heartbeats.hold(claim.lease, asked_at);
-        let outcome = self.work_on(&claim, hold).await;
-        match self.settle(&claim, outcome, asked_at).await {
+        let (source, path, chunk) = (&claim.source, &claim.file_path, claim.chunk.start());
+        let span = tracing::info_span!("task", %source, %path, %chunk, fence = claim.lease.fence.0);
+        self.see_through(&claim, hold, asked_at).instrument(span).await
+    }
+
+    async fn see_through(&self, claim: &Claim, hold: Hold, asked_at: Instant) -> Result<Turn, TasksError> {
+        let outcome = self.work_on(claim, hold).await;
+        match self.settle(claim, outcome, asked_at).await {
             Err(error) if error.is_lease_lost() => {
-                tracing::warn!(task = %label(&claim), "the lease was lost: what was computed is dropped");
+                self.lost(label(claim), "the lease was lost: what was computed is dropped");
                 Ok(Turn::Worked)
             }
             settled => settled,
@@ -77,7 +85,7 @@ impl Worker {
         };
         let claim = claim.clone();
         let mut stopping = self.stopping.clone();
-        let mut processing = match self.bench.spawn(async move { work.process(claim).await }) {
+        let mut processing = match self.bench.spawn(async move { work.process(claim).await }.in_current_span()) {
             Ok(processing) => processing,
             Err(error) => return Outcome::Panicked(format!("could not start threads: {error}")),
         };
@@ -102,20 +110,20 @@ impl Worker {
         let (tasks, lease, task) = (&self.edges.tasks, &claim.lease, label(claim));
         match outcome {
             Outcome::Verdict(Verdict::Complete { outcomes, read }) => {
-                let ended = tasks.complete(lease, &outcomes, read.as_ref()).await?;
-                let refused = read.as_ref().map_or(0, refused);
-                self.ended(task, ended, read.map_or(0, |read| read.lines), refused, asked_at);
+                let completing = tasks.complete(lease, &outcomes, read.as_ref());
+                let ended = step(self.edges.observer.as_ref(), &task, Step::Complete, completing).await?;
+                self.ended(task, ended, read.map_or_else(ReadCounts::default, read_counts), asked_at);
                 Ok(outcomes.into_iter().find_map(service_away).map_or(Turn::Worked, Turn::ServiceAway))
             }
             Outcome::Verdict(Verdict::Park(parking)) => {
                 tracing::error!(%task, error = %parking.error, "a task is parked");
                 let ended = tasks.park(lease, &parking).await?;
-                self.ended(task, ended, 0, 0, asked_at);
+                self.ended(task, ended, ReadCounts::default(), asked_at);
                 Ok(Turn::Worked)
             }
             Outcome::Verdict(Verdict::Release { note }) => {
                 tasks.release(lease, self.service_delay(), &note).await?;
-                self.released(task, &note, Some(ErrorKind::Unavailable));
+                self.released(task, Release::ServiceAway, &note);
                 Ok(Turn::ServiceAway(note))
             }
             Outcome::Halted(Halt::Tasks(error)) => Err(error),
@@ -126,12 +134,12 @@ impl Worker {
                 self.abandon(claim, &format!("the work on the claim did not end within {limit:?}")).await
             }
             Outcome::Lost(lost) => {
-                tracing::warn!(%task, ?lost, "work on a task stops: its lease is lost or may be");
+                self.lost(task, lost.as_str());
                 Ok(Turn::Worked)
             }
             Outcome::Stopping => {
                 tasks.release(lease, Span::ZERO, "the worker was asked to stop").await?;
-                self.released(task, "the worker was asked to stop", None);
+                self.released(task, Release::Stopping, "the worker was asked to stop");
                 Ok(Turn::Worked)
             }
         }
@@ -142,7 +150,7 @@ impl Worker {
         let task = label(claim);
         tracing::error!(%task, note, "a claim ended without a verdict");
         self.edges.tasks.abandon(&claim.lease, note).await?;
-        self.released(task, note, None);
+        self.released(task, Release::NoVerdict, note);
         Ok(Turn::Worked)
     }
 
@@ -173,27 +181,34 @@ impl Worker {
         }
     }
 
-    fn ended(&self, task: TaskLabel, ended: Ended, lines: u64, refused: u64, asked_at: Instant) {
-        let took = asked_at.elapsed();
-        tracing::info!(%task, state = %ended.state, lines, refused, took_ms = took.as_millis(), "a claim ended");
-        if ended.state == TaskState::Waiting && ended.input_moved {
+    fn ended(&self, task: TaskLabel, ended: Ended, read: ReadCounts, asked_at: Instant) {
+        let (took, state) = (asked_at.elapsed(), ended.state);
+        let refused: u64 = read.refused.iter().map(|count| count.count).sum();
+        tracing::info!(%task, %state, lines = read.lines, refused, took_ms = took.as_millis(), "a claim ended");
+        if state == TaskState::Waiting && ended.input_moved {
             tracing::info!(%task, "its input changed meanwhile: it is due again");
         }
-        self.edges.observer.observe(&Event::Completed { task, state: ended.state.as_str(), lines, refused, took });
+        self.edges.observer.observe(&Event::Completed { task, state, read, took });
     }
 
-    fn released(&self, task: TaskLabel, reason: &str, kind: Option<ErrorKind>) {
-        if kind.is_some() {
+    fn lost(&self, task: TaskLabel, reason: &str) {
+        tracing::warn!(%task, reason, "work on a task stops");
+        self.released(task, Release::LeaseLost, reason);
+    }
+
+    fn released(&self, task: TaskLabel, cause: Release, reason: &str) {
+        if cause == Release::ServiceAway {
             tracing::warn!(%task, reason, "a task is given back: a service is away");
         }
-        self.edges.observer.observe(&Event::Released { task, reason: reason.to_owned(), kind });
+        self.edges.observer.observe(&Event::Released { task, cause, reason: reason.to_owned() });
     }
 }
 
-/// Lines and values that were refused.
-fn refused(read: &ReadSummary) -> u64 {
-    let refusals = read.counts.iter().filter(|count| !NOTED.contains(&count.reason.as_str()));
-    refusals.map(|count| count.count).sum()
+/// What was refused, apart from what was only noticed.
+fn read_counts(read: ReadSummary) -> ReadCounts {
+    let is_noted = |count: &ReasonCount| NOTED.contains(&count.reason.as_str());
+    let (noted, refused) = read.counts.into_iter().partition(is_noted);
+    ReadCounts { lines: read.lines, rows: read.rows, refused, noted }
 }
 
 fn service_away(outcome: neartime_tasks_db::RunOutcome) -> Option<String> {

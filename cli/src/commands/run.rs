@@ -115,9 +115,9 @@ impl Tally {
 impl Observer for Tally {
     fn observe(&self, event: &Event) {
         match event {
-            Event::Completed { task, lines, .. } => {
+            Event::Completed { task, read, .. } => {
                 let tasks = self.completed_tasks.fetch_add(1, Ordering::SeqCst) + 1;
-                let lines = self.lines.fetch_add(*lines, Ordering::SeqCst) + lines;
+                let lines = self.lines.fetch_add(read.lines, Ordering::SeqCst) + read.lines;
                 self.progress.tell(format_args!("{tasks} tasks, {lines} lines: {task}"));
             }
             Event::FileQuarantined { .. } => {
