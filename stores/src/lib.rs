@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod athena;
 mod error;
 mod offline;
 mod online;
@@ -14,6 +15,9 @@ mod sql;
 mod testing;
 
 pub use error::StoreError;
-pub use offline::{FeaturesStore, Footer, PartitionFile, Published, PublishedFile, Publisher, Put, Staged};
+pub use offline::{
+    ConditionalPut, FeaturesStore, Footer, PartitionFile, Published, PublishedFile, Publisher, Put, PutCondition,
+    PutOutcome, Staged,
+};
 pub use online::{OnlinePublished, OnlineStore, Rebuilt, SqliteOnlineStore, lookup, publish_online, rebuild_latest};
 pub use sql::{Answer, SqlSession};

@@ -15,8 +15,11 @@
 //! Nothing of the run itself stands there (no clock, no fence, no host), so that the same input gives the same bytes.
 //! The hidden list of vanished keys has `neartime.fence` alone: the claim that they are to be deleted at, at the least.
 
+use std::fs::File;
+use std::path::Path;
+
 use neartime_model::{ContentOrder, FeatureVersion, Fence, FilePath, Generation};
-use parquet::file::metadata::{FileMetaData, KeyValue};
+use parquet::file::metadata::{FileMetaData, KeyValue, ParquetMetaDataReader};
 
 use super::PartitionFile;
 
@@ -56,6 +59,20 @@ impl Footer {
             entry(DATA_CHUNK, file.chunk.start().to_string()),
             entry(CHUNK, file.chunk.width().to_string()),
             entry(ROW_KEY, row_key.join(",")),
+        ]
+    }
+
+    /// Reads that of a local file; `None` if it cannot be read or is none of ours.
+    pub(super) fn of_file(path: &Path) -> Option<Self> {
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(&File::open(path).ok()?).ok()?;
+        Self::read(metadata.file_metadata())
+    }
+
+    /// The copy that an object carries, for people who look at a bucket without a Parquet reader.
+    pub(super) fn as_object_metadata(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("neartime-version", self.order.version.to_string()),
+            ("neartime-generation", self.order.generation.to_string()),
         ]
     }
 

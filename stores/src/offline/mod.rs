@@ -1,6 +1,7 @@
 //! The features store: a tree of Parquet files, one for each feature, chunk and path.
 
 mod adapt;
+mod bucket;
 mod directory;
 mod encode;
 mod footer;
@@ -23,7 +24,7 @@ pub(crate) use listing::{ListedFile, list_files};
 pub use partition_file::{PartitionFile, Published};
 pub use published::PublishedFile;
 pub(crate) use published::is_changed;
-pub use publisher::{Publisher, Put, Staged};
+pub use publisher::{ConditionalPut, Publisher, Put, PutCondition, PutOutcome, Staged};
 pub(crate) use reader::{FileChanged, PinnedReader, ReadWatch};
 pub use store::FeaturesStore;
 pub(crate) use store::key_schema;

@@ -1,6 +1,6 @@
 //! The features store itself: publish, read back, list.
 
-use std::path::Path as FsPath;
+use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +14,13 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
+use super::bucket::BucketPublisher;
 use super::directory::DirectoryPublisher;
 use super::encode::{Encoded, Layout, encode, io_error};
 use super::footer::Footer;
 use super::listing::{ListedFile, list_files};
 use super::published::{PublishedFile, is_changed};
-use super::{PartitionFile, Published, Publisher, Put, Staged};
+use super::{ConditionalPut, PartitionFile, Published, Publisher, Put, Staged};
 use crate::StoreError;
 
 /// How long a publish waits while another one replaces a file of the same folder.
@@ -52,6 +53,13 @@ impl FeaturesStore {
             .map_err(|error| StoreError::failed(format!("naming {}", root.display()), error))?;
         let publisher = Arc::new(DirectoryPublisher::new(absolute, LOCK_PATIENCE));
         Ok(Self::new(Arc::new(LocalFileSystem::new()), prefix, publisher))
+    }
+
+    /// The store below `prefix` of a bucket: `objects` reads it, `puts` writes it. Files are made in the local folder
+    /// `staging` first, which belongs to neartime alone.
+    pub fn bucket(objects: Arc<dyn ObjectStore>, prefix: Path, puts: Arc<dyn ConditionalPut>, staging: PathBuf) -> Self {
+        let publisher = Arc::new(BucketPublisher::new(puts, prefix.clone(), staging));
+        Self::new(objects, prefix, publisher)
     }
 
     /// Where its bytes are read.
@@ -158,13 +166,18 @@ impl FeaturesStore {
     /// Unavailable if the place is away; Failed if what is there is no readable Parquet, as only running its task
     /// again can mend.
     pub async fn open(&self, file: &PartitionFile) -> Result<Option<PublishedFile>, StoreError> {
-        self.open_at(&file.key()?).await
+        self.open_at(&file.key()?, |_| true).await
     }
 
-    pub(super) async fn open_at(&self, key: &Path) -> Result<Option<PublishedFile>, StoreError> {
+    /// Opens the version at a key below the root, if there is one and it is `wanted`.
+    pub(super) async fn open_at(
+        &self,
+        key: &Path,
+        wanted: fn(&ObjectMeta) -> bool,
+    ) -> Result<Option<PublishedFile>, StoreError> {
         let mut attempt = 1;
         loop {
-            let Some(meta) = self.head(key).await? else { return Ok(None) };
+            let Some(meta) = self.head(key).await?.filter(wanted) else { return Ok(None) };
             match self.open_version(&meta).await {
                 // Replaced between the two requests: take what is there now.
                 Err(error) if is_changed(&error) && attempt < OPEN_ATTEMPTS => attempt += 1,

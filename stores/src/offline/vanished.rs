@@ -45,6 +45,7 @@ impl FeaturesStore {
         let list = file.vanished_key()?;
         let listed = self.head(&list).await?;
         let listed_file = match &listed {
+            Some(meta) if is_forgotten(meta) => None,
             Some(meta) => readable(self.open_version(meta).await.map(Some))?,
             None => None,
         };
@@ -64,7 +65,7 @@ impl FeaturesStore {
 
     /// The row keys that are to be deleted online; `None` if there are none. The list is one version of one file too.
     pub(crate) async fn vanished(&self, file: &PartitionFile) -> Result<Option<PublishedFile>, StoreError> {
-        readable(self.open_at(&file.vanished_key()?).await)
+        readable(self.open_at(&file.vanished_key()?, |list| !is_forgotten(list)).await)
     }
 
     /// Removes the list after its keys were deleted online, if neither it nor the file was replaced meanwhile: the
@@ -84,6 +85,11 @@ impl FeaturesStore {
         }
         Ok(())
     }
+}
+
+/// Whether a list has been done with, in a store that does not remove it.
+fn is_forgotten(list: &ObjectMeta) -> bool {
+    list.size == 0
 }
 
 async fn open_staged(staged: &dyn Staged) -> Result<PublishedFile, StoreError> {
