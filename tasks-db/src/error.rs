@@ -4,7 +4,7 @@ use std::error::Error;
 
 use neartime_model::{Classify, ErrorKind};
 
-use crate::TaskId;
+use crate::{ShardId, StreamId, TaskId};
 
 /// A call to the task database that failed.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,16 @@ pub enum TasksError {
     CronLeaseLost {
         /// The cron job's name.
         name: String,
+    },
+
+    /// Another claim holds the shard, or it is finished or forgotten: whatever was read and not registered must be
+    /// dropped.
+    #[error("the lease on shard {shard} of stream {stream} was lost: another worker reads it; drop what was read")]
+    ShardLeaseLost {
+        /// The stream.
+        stream: StreamId,
+        /// The shard.
+        shard: ShardId,
     },
 
     /// What is asked for contradicts what is stored: a person must change the configuration or the command line.
@@ -62,7 +72,7 @@ pub enum TasksError {
 impl TasksError {
     /// Whether the caller must stop working on what it had claimed.
     pub fn is_lease_lost(&self) -> bool {
-        matches!(self, Self::LeaseLost { .. } | Self::CronLeaseLost { .. })
+        matches!(self, Self::LeaseLost { .. } | Self::CronLeaseLost { .. } | Self::ShardLeaseLost { .. })
     }
 }
 
@@ -72,6 +82,7 @@ impl Classify for TasksError {
         match self {
             Self::LeaseLost { .. }
             | Self::CronLeaseLost { .. }
+            | Self::ShardLeaseLost { .. }
             | Self::Unavailable { .. }
             | Self::ClockAhead { .. } => ErrorKind::Unavailable,
             Self::Refused(_) => ErrorKind::Invalid,

@@ -1,7 +1,7 @@
 //! The task table: which chunk of which path is due, who works on it, and what became of it.
 //!
 //! Everything that survives a crash of the scheduler is here: files and their versions, tasks and their generations,
-//! claims with their fences, runs with their attempts, the quarantine, and the cron jobs. The crate knows nothing of
+//! claims with their fences, runs with their attempts, the quarantine, how far streams were read, and the cron jobs. The crate knows nothing of
 //! how a chunk is read or computed.
 //!
 //! A database is used through the traits of this crate ([`TasksDb`] is all of them in one); [`SqliteTasks`] is the
@@ -23,6 +23,7 @@ mod operate;
 mod quarantine;
 mod run;
 mod sqlite;
+mod streams;
 mod task;
 mod traits;
 
@@ -38,8 +39,12 @@ pub use quarantine::{
 };
 pub use run::{MAX_CLAIMS_UNDER_RUN, MAX_RUN_ATTEMPTS, ReasonCount, RunEnd, RunOutcome, RunRow, RunState, RunToDo};
 pub use sqlite::{DbClock, SqliteOptions, SqliteTasks};
+pub use streams::{
+    Checkpoint, InitialPosition, Position, ReadFrom, ShardClaim, ShardDeclaration, ShardId, ShardLease, ShardRequest,
+    ShardRow, StreamId,
+};
 pub use task::{
     Claim, ClaimRequest, Ended, ISOLATE_AFTER_CLAIMS, Lane, Lease, MAX_CLAIMS_WITHOUT_VERDICT, Parking, TaskId,
     TaskState, WorkerSource,
 };
-pub use traits::{Claims, CronJobs, Heart, HeartSource, Intake, Look, Operate, TasksDb};
+pub use traits::{Claims, CronJobs, Heart, HeartSource, Intake, Look, Operate, Streams, TasksDb};

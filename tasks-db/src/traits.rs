@@ -3,18 +3,19 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use neartime_model::{FeatureName, FeatureVersion, Instant, SourceName, Span};
+use neartime_model::{FeatureName, FeatureVersion, FileKey, Instant, SourceName, Span};
 
 use crate::{
-    BackfillRequest, Claim, ClaimRequest, CronDeclaration, CronEnd, CronLease, CronRequest, CronRow, Ended,
-    FeatureDeclaration, FeatureStanding, KnownFeature, Lease, Parking, PathSeen, QuarantineQuery, QuarantineRow,
-    ReadSummary, Registered, Registration, Result, RetryRequest, RunOutcome, SourceDeclaration, StateCount, TaskDetail,
+    BackfillRequest, Checkpoint, Claim, ClaimRequest, CronDeclaration, CronEnd, CronLease, CronRequest, CronRow, Ended,
+    FeatureDeclaration, FeatureStanding, InitialPosition, KnownFeature, Lease, Parking, PathSeen, QuarantineQuery,
+    QuarantineRow, ReadSummary, Registered, Registration, Result, RetryRequest, RunOutcome, ShardClaim,
+    ShardDeclaration, ShardId, ShardLease, ShardRequest, ShardRow, SourceDeclaration, StateCount, StreamId, TaskDetail,
     TaskId, TaskQuery, TaskRow, WorkerSource,
 };
 
 /// The whole task database: what the scheduler and the command line hold.
 #[async_trait]
-pub trait TasksDb: Intake + Claims + Operate + Look + CronJobs + fmt::Debug {
+pub trait TasksDb: Intake + Claims + Operate + Look + CronJobs + Streams + fmt::Debug {
     /// The database's present instant, the only clock that decides what is due or expired.
     async fn now(&self) -> Result<Instant>;
 
@@ -51,6 +52,10 @@ pub trait Intake: Send + Sync {
 
     /// Every path of a source with the newest chunk that it has.
     async fn paths(&self, source: &SourceName) -> Result<Vec<PathSeen>>;
+
+    /// Which of these keys of a source were never registered, in the order given: for sweeping what a worker wrote and
+    /// did not live to register.
+    async fn unregistered(&self, source: &SourceName, keys: &[FileKey]) -> Result<Vec<FileKey>>;
 }
 
 /// Taking due tasks and ending what was taken.
@@ -143,6 +148,56 @@ pub trait CronJobs: Send + Sync {
     async fn cron_jobs(&self) -> Result<Vec<CronRow>>;
 }
 
+/// Reading streams: each shard by one worker at a time, parents before children.
+///
+/// **Invariant:** every call that takes a [`ShardLease`] changes nothing and fails with
+/// [`ShardLeaseLost`](crate::TasksError::ShardLeaseLost) unless the shard is claimed under exactly that fence.
+#[async_trait]
+pub trait Streams: Send + Sync {
+    /// Remembers shards that are new; gives their names. Those of a stream that was never declared begin at `initial`,
+    /// later ones at their oldest record, whatever `initial` says: what arrived in them before they were seen is news.
+    async fn declare_shards(
+        &self,
+        stream: &StreamId,
+        shards: &[ShardDeclaration],
+        initial: InitialPosition,
+    ) -> Result<Vec<ShardId>>;
+
+    /// Takes a shard that nobody reads, or whose lease ran out, once each of its parents is finished or forgotten. If
+    /// there is none, takes one away from the worker that has most, provided that this evens them out. `None` where
+    /// there is nothing to take, or the worker has all that it may.
+    async fn claim_shard(&self, request: &ShardRequest) -> Result<Option<ShardClaim>>;
+
+    /// Writes how far a shard was read and registers what came out of it, both or neither. Safe to repeat after an
+    /// unknown outcome.
+    async fn checkpoint(
+        &self,
+        lease: &ShardLease,
+        checkpoint: &Checkpoint,
+        registration: Option<&Registration>,
+    ) -> Result<Registered>;
+
+    /// Writes that a shard was read to its end, and registers the last of it, both or neither. Its children can be
+    /// claimed then. Safe to repeat after an unknown outcome.
+    async fn finish_shard(&self, lease: &ShardLease, registration: Option<&Registration>) -> Result<Registered>;
+
+    /// Gives a shard back, for anybody to take at once.
+    async fn release_shard(&self, lease: &ShardLease) -> Result<()>;
+
+    /// Forgets the shards of a stream that are not among `present`, all that it listed when it was asked at `listed_at`
+    /// (by this database's clock; shards declared later stay). Gives them as they stood: one that was not finished has
+    /// lost its unread rest to the stream's retention.
+    async fn forget_shards(
+        &self,
+        stream: &StreamId,
+        present: &[ShardId],
+        listed_at: Instant,
+    ) -> Result<Vec<ShardRow>>;
+
+    /// Every shard of every stream, sorted by source, stream and name.
+    async fn shards(&self) -> Result<Vec<ShardRow>>;
+}
+
 /// Opens connections for heartbeats. It can be moved to the thread that beats, whose runtime then owns the connection.
 #[async_trait]
 pub trait HeartSource: Send + Sync {
@@ -155,6 +210,9 @@ pub trait HeartSource: Send + Sync {
 pub trait Heart: Send {
     /// Extends the leases to `extend` from now; gives those that are lost.
     async fn beat(&mut self, leases: &[Lease], extend: Span) -> Result<Vec<Lease>>;
+
+    /// Extends the leases on shards to `extend` from now; gives those that are lost.
+    async fn beat_shards(&mut self, leases: &[ShardLease], extend: Span) -> Result<Vec<ShardLease>>;
 
     /// Extends a cron job's lease to `extend` from now; fails where it is lost.
     async fn beat_cron(&mut self, lease: &CronLease, extend: Span) -> Result<()>;

@@ -16,6 +16,7 @@ mod look;
 mod quarantine;
 mod runs;
 pub mod simulation;
+mod streams;
 mod upgrades;
 
 use std::fmt;
@@ -96,4 +97,12 @@ cases! {
     cron::a_job_runs_once_for_a_fleet,
     cron::missed_runs_are_made_up_for_by_one,
     cron::a_changed_schedule_moves_the_job,
+    streams::new_shards_begin_where_they_must,
+    streams::parents_are_read_before_children,
+    streams::a_checkpoint_and_its_files_are_both_written_or_neither,
+    streams::a_shard_ends_with_its_last_files,
+    streams::shards_are_spread_over_the_workers,
+    streams::heartbeats_keep_a_shard,
+    streams::shards_that_are_gone_are_forgotten,
+    streams::unregistered_keys_are_found,
 }

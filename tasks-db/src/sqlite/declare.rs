@@ -1,11 +1,11 @@
 //! Remembering what configurations declare, and refusing what contradicts it.
 
 use async_trait::async_trait;
-use neartime_model::{ChunkWidth, FeatureVersion, FilePath, Instant, SourceName, Span};
+use neartime_model::{ChunkWidth, FeatureVersion, FileKey, FilePath, Instant, SourceName, Span};
 use sqlx::{FromRow, SqliteConnection};
 
 use super::fault::{Fault, Step, damaged, doing};
-use super::records::feature_version;
+use super::records::{feature_version, text_list};
 use super::{SqliteTasks, Write};
 use crate::{
     FeatureDeclaration, Intake, KnownFeature, PathSeen, Registered, Registration, Result, SourceDeclaration,
@@ -16,6 +16,7 @@ const SOURCE_READ: &str = include_str!("../../queries/sqlite/source_read.sql");
 const SOURCE_WRITE: &str = include_str!("../../queries/sqlite/source_write.sql");
 const FEATURE_READ: &str = include_str!("../../queries/sqlite/feature_read.sql");
 const FEATURE_WRITE: &str = include_str!("../../queries/sqlite/feature_write.sql");
+const UNREGISTERED: &str = include_str!("../../queries/sqlite/unregistered.sql");
 const PATHS: &str = include_str!("../../queries/sqlite/paths.sql");
 
 #[async_trait]
@@ -76,6 +77,14 @@ impl Intake for SqliteTasks {
             newest_chunk: Instant::from_micros(newest),
         };
         Ok(rows.into_iter().map(decode).collect())
+    }
+
+    async fn unregistered(&self, source: &SourceName, keys: &[FileKey]) -> Result<Vec<FileKey>> {
+        let list = text_list(keys.iter().map(FileKey::as_str));
+        let query = sqlx::query_scalar(UNREGISTERED).bind(source.as_str()).bind(list).fetch_all(&self.readers).await;
+        let places: Vec<i64> = query.map_err(Fault::from).map_err(doing("look for unregistered files"))?;
+        let find = |place: i64| usize::try_from(place).ok().and_then(|place| keys.get(place).cloned());
+        Ok(places.into_iter().filter_map(find).collect())
     }
 }
 

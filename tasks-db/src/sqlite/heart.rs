@@ -6,10 +6,12 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
 use super::fault::{Step, doing};
+use super::streams::of_shard;
 use super::{DbClock, now};
-use crate::{CronLease, Heart, HeartSource, Lease, Result, TasksError};
+use crate::{CronLease, Heart, HeartSource, Lease, Result, ShardLease, TasksError};
 
 const HEARTBEAT: &str = include_str!("../../queries/sqlite/heartbeat.sql");
+const SHARD_HEARTBEAT: &str = include_str!("../../queries/sqlite/shard_heartbeat.sql");
 const CRON_HEARTBEAT: &str = include_str!("../../queries/sqlite/cron_heartbeat.sql");
 
 /// Opens hearts.
@@ -54,6 +56,20 @@ impl SqliteHeart {
         Ok(lost)
     }
 
+    async fn try_beat_shards(&mut self, leases: &[ShardLease], extend: Span) -> Step<Vec<ShardLease>> {
+        let mut tx = self.conn.begin_with("BEGIN IMMEDIATE").await?;
+        let until = now(&self.clock, &mut tx).await? + extend;
+        let mut lost = Vec::new();
+        for lease in leases {
+            let kept = of_shard(SHARD_HEARTBEAT, lease).bind(until.as_micros());
+            if kept.fetch_optional(&mut *tx).await?.is_none() {
+                lost.push(lease.clone());
+            }
+        }
+        tx.commit().await?;
+        Ok(lost)
+    }
+
     async fn try_beat_cron(&mut self, lease: &CronLease, extend: Span) -> Step<()> {
         let mut tx = self.conn.begin_with("BEGIN IMMEDIATE").await?;
         let until: Instant = now(&self.clock, &mut tx).await? + extend;
@@ -72,6 +88,13 @@ impl Heart for SqliteHeart {
             return Ok(Vec::new());
         }
         self.try_beat(leases, extend).await.map_err(doing("send a heartbeat"))
+    }
+
+    async fn beat_shards(&mut self, leases: &[ShardLease], extend: Span) -> Result<Vec<ShardLease>> {
+        if leases.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.try_beat_shards(leases, extend).await.map_err(doing("send a heartbeat for shards"))
     }
 
     async fn beat_cron(&mut self, lease: &CronLease, extend: Span) -> Result<()> {

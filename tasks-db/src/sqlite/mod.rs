@@ -18,6 +18,7 @@ mod read;
 mod records;
 mod register;
 mod run;
+mod streams;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

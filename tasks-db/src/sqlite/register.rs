@@ -27,14 +27,7 @@ impl SqliteTasks {
             return Ok(Registered::default());
         }
         let mut write = self.write().await?;
-        let mut registered = Registered::default();
-        // Two versions of one key in one call are two changes, one after the other.
-        for wave in waves(&all) {
-            let changed = changed(write.conn(), registration, &wave).await?;
-            if !changed.is_empty() {
-                write.register(registration, &changed, &mut registered).await?;
-            }
-        }
+        let registered = write.register(registration).await?;
         write.commit().await?;
         Ok(registered)
     }
@@ -75,7 +68,21 @@ async fn changed<'a>(
 }
 
 impl Write {
-    async fn register(
+    /// Registers files as part of this transaction.
+    pub(super) async fn register(&mut self, registration: &Registration) -> Step<Registered> {
+        let all: Vec<&FileRegistration> = registration.files.iter().collect();
+        let mut registered = Registered::default();
+        // Two versions of one key in one call are two changes, one after the other.
+        for wave in waves(&all) {
+            let changed = changed(self.conn(), registration, &wave).await?;
+            if !changed.is_empty() {
+                self.register_changed(registration, &changed, &mut registered).await?;
+            }
+        }
+        Ok(registered)
+    }
+
+    async fn register_changed(
         &mut self,
         registration: &Registration,
         files: &[&FileRegistration],
