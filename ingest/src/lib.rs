@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod channel;
 mod discover;
 mod import;
 mod inflate;

@@ -145,6 +145,17 @@ impl Location {
         }
     }
 
+    /// The key below the location of the object `key` in `bucket` (in its own, where none is named); `None` for what
+    /// lies in another bucket or outside the prefix, and where the location is a directory.
+    pub(crate) fn key_in_bucket<'k>(&self, bucket: Option<&str>, key: &'k str) -> Option<&'k str> {
+        let Place::Bucket(own) = &self.place else { return None };
+        let own = own.split_once("://").map_or(own.as_str(), |(_, name)| name);
+        if bucket.is_some_and(|bucket| bucket != own) {
+            return None;
+        }
+        if self.prefix.is_empty() { Some(key) } else { key.strip_prefix(self.prefix.as_str())?.strip_prefix('/') }
+    }
+
     /// The directory, unless it is a bucket.
     pub(crate) fn as_directory(&self) -> Option<&FsPath> {
         match &self.place {
