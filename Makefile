@@ -3,29 +3,47 @@
 CARGO ?= cargo
 # One profile and one set of dependency features, so that `make test` reuses what `make demo` built.
 export CARGO_TERM_COLOR ?= auto
+SERVERS = --features neartime/servers
 
-.PHONY: help demo test lint fmt install bench tools clippy-tools
+.PHONY: help demo test test-embedded test-faults lint clippy fmt install bench services tools clippy-tools python
 
 help:
 	@echo 'make demo     build, make a small raw reservoir, run everything on it, show what came out'
-	@echo 'make test     formatting, lints, all tests'
+	@echo 'make test     formatting, lints, all tests; starts PostgreSQL, Cassandra and moto for them, and stops them again'
 	@echo 'make install  build for real use (release) and install the neartime binary'
 	@echo 'make bench    compare speed and memory with other engines (see bench/)'
-	@echo 'make lint     formatting, lints, and licences and advisories where cargo-deny is installed'
+	@echo
+	@echo 'make test-embedded  the tests that need no server, with the default features'
+	@echo 'make test-faults    the long fault tests: half an hour of killed workers and failing services'
+	@echo 'make services       start the servers and leave them running, so that tests start at once (infra/dev/services)'
+	@echo 'make lint           formatting, lints, and licences and advisories where cargo-deny is installed'
 
 demo: tools
 	$(CARGO) run --locked --package neartime -- demo
 
-test: tools clippy-tools
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	$(CARGO) test --locked --workspace -- --quiet
+# Everything, against real servers: what was not running before is stopped afterwards.
+test: tools clippy python
+	infra/dev/services run $(CARGO) test --locked --workspace $(SERVERS) -- --quiet
 
-lint: clippy-tools
-	$(CARGO) fmt --all --check
-	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+test-embedded: tools
+	$(CARGO) test --locked --workspace --no-default-features -- --quiet
+
+test-faults: tools python
+	NEARTIME_TEST_LONG=1 infra/dev/services run \
+		$(CARGO) test --locked --package neartime-tests -- --nocapture --test-threads 1 servers::faults
+
+services: python
+	infra/dev/services start
+
+lint: clippy
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
 	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
+
+# Both builds: the embedded default, and the one with all servers.
+clippy: clippy-tools
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --package neartime --all-targets -- -D warnings
+	$(CARGO) clippy --locked --workspace --all-targets $(SERVERS) -- -D warnings
 
 fmt:
 	$(CARGO) fmt --all
@@ -44,3 +62,6 @@ tools:
 clippy-tools:
 	@$(CARGO) fmt --version >/dev/null 2>&1 || rustup component add rustfmt
 	@$(CARGO) clippy --version >/dev/null 2>&1 || rustup component add clippy
+
+python:
+	@command -v python3 >/dev/null || .ci/install-packages python3 python3-venv
