@@ -1,0 +1,83 @@
+//! What stands in the task database, asked when somebody looks.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use neartime_model::{Clock, chain};
+use neartime_tasks_db::{TaskState, TasksDb, TasksError};
+use tokio::sync::Mutex;
+
+use crate::Metrics;
+use crate::metrics::age;
+
+/// An answer is good for so long: many lookers cost no more than one.
+const FRESH: Duration = Duration::from_secs(5);
+/// A database that needs longer counts as away.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Knows the report that is live.
+#[async_trait]
+pub trait LiveReport: Send + Sync {
+    /// The instant as of which the live report was made; `None` where none is live.
+    async fn as_of(&self) -> Result<Option<neartime_model::Instant>, Box<dyn std::error::Error + Send + Sync>>;
+}
+
+/// Asks the databases, and remembers the answer for a while.
+pub(crate) struct Poll {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tasks: Arc<dyn TasksDb>,
+    pub(crate) report: Option<Arc<dyn LiveReport>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// When it was asked last, and why the task database did not answer.
+    pub(crate) asked: Mutex<Option<(Instant, Result<(), String>)>>,
+}
+
+impl Poll {
+    /// Brings the gauges up to date; tells why the task database is away.
+    pub(crate) async fn refresh(&self) -> Result<(), String> {
+        let mut asked = self.asked.lock().await;
+        if let Some((at, answer)) = &*asked
+            && at.elapsed() < FRESH
+        {
+            return answer.clone();
+        }
+        let answer = match tokio::time::timeout(PATIENCE, self.ask_tasks()).await {
+            Ok(answer) => answer.map_err(|error| chain(&error)),
+            Err(_) => Err(format!("it did not answer within {PATIENCE:?}")),
+        };
+        if answer.is_err() {
+            self.metrics.database_is_away();
+        }
+        self.ask_report().await;
+        *asked = Some((Instant::now(), answer.clone()));
+        answer
+    }
+
+    async fn ask_tasks(&self) -> Result<(), TasksError> {
+        let now = self.tasks.now().await?;
+        let counts = self.tasks.counts().await?;
+        self.metrics.database_is_up(now - self.clock.now());
+        self.metrics.forget_tasks();
+        for count in counts {
+            if count.state != TaskState::Done {
+                self.metrics.tasks(&count.source, count.state.as_str(), count.tasks);
+            }
+        }
+        let _ = age;
+        Ok(())
+    }
+
+    async fn ask_report(&self) {
+        let Some(report) = &self.report else { return };
+        let as_of = match tokio::time::timeout(PATIENCE, report.as_of()).await {
+            Ok(Ok(as_of)) => as_of,
+            Ok(Err(error)) => {
+                tracing::warn!(error = chain(error.as_ref()), "the age of the report is not known");
+                None
+            }
+            Err(_) => None,
+        };
+        self.metrics.report_age(as_of.map(|as_of| age(self.clock.now(), as_of)));
+    }
+}
