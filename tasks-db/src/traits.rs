@@ -187,12 +187,7 @@ pub trait Streams: Send + Sync {
     /// Forgets the shards of a stream that are not among `present`, all that it listed when it was asked at `listed_at`
     /// (by this database's clock; shards declared later stay). Gives them as they stood: one that was not finished has
     /// lost its unread rest to the stream's retention.
-    async fn forget_shards(
-        &self,
-        stream: &StreamId,
-        present: &[ShardId],
-        listed_at: Instant,
-    ) -> Result<Vec<ShardRow>>;
+    async fn forget_shards(&self, stream: &StreamId, present: &[ShardId], listed_at: Instant) -> Result<Vec<ShardRow>>;
 
     /// Every shard of every stream, sorted by source, stream and name.
     async fn shards(&self) -> Result<Vec<ShardRow>>;

@@ -19,10 +19,8 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(60);
 /// What brings the tables from one version (`PRAGMA user_version`) to the next.
 ///
 /// **Invariant:** a migration only adds, so that during a rolling upgrade the older binary works on the newer tables.
-const MIGRATIONS: [&str; 2] = [
-    include_str!("../../migrations/sqlite/0001_tasks.sql"),
-    include_str!("../../migrations/sqlite/0002_streams.sql"),
-];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../../migrations/sqlite/0001_tasks.sql"), include_str!("../../migrations/sqlite/0002_streams.sql")];
 
 pub(super) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()

@@ -78,12 +78,7 @@ impl Streams for SqliteTasks {
         release.await.map_err(doing("release a shard"))
     }
 
-    async fn forget_shards(
-        &self,
-        stream: &StreamId,
-        present: &[ShardId],
-        listed_at: Instant,
-    ) -> Result<Vec<ShardRow>> {
+    async fn forget_shards(&self, stream: &StreamId, present: &[ShardId], listed_at: Instant) -> Result<Vec<ShardRow>> {
         let forget = async {
             let mut write = self.write().await?;
             let query = sqlx::query_as(SHARDS_FORGET).bind(stream.source.as_str()).bind(&stream.stream);
