@@ -11,7 +11,6 @@ mod announce;
 mod error;
 mod keys;
 mod notice;
-mod plan;
 mod queue;
 mod stream;
 #[cfg(test)]
@@ -21,7 +20,6 @@ pub use announce::{Announced, FileAt, Placed, announced, place};
 pub use error::ChannelError;
 pub use keys::keys_of_record;
 pub use notice::{Notice, ObjectNotice, Unparseable, form_decoded, notice_of_message};
-pub use plan::{ShardStanding, ready_shards};
 pub use queue::{Message, NotDeleted, Queue, Receipt};
 pub use stream::{
     EventStream, Gap, InvalidPlace, Page, Place, Position, Record, SequenceNumber, Shard, ShardId, ShardReader,

@@ -10,6 +10,7 @@ pub mod channel;
 mod discover;
 mod import;
 mod inflate;
+pub mod key_path;
 mod layout;
 mod lines;
 mod location;

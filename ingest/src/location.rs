@@ -3,6 +3,7 @@
 //! A location opens objects by key and tells how they are named in the task table. The clients of a bucket are built
 //! elsewhere and passed in; what lies where is found by `discover`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Component, Path as FsPath, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,8 @@ use neartime_model::{Classify, ErrorKind, FileKey, FilePath, FileVersion};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
+
+use crate::key_path::{key_of_path, path_of_key};
 
 /// Where the files of a source lie. Cheap to clone.
 ///
@@ -153,6 +156,10 @@ impl Location {
         if bucket.is_some_and(|bucket| bucket != own) {
             return None;
         }
+        self.below_prefix(key)
+    }
+
+    fn below_prefix<'k>(&self, key: &'k str) -> Option<&'k str> {
         if self.prefix.is_empty() { Some(key) } else { key.strip_prefix(self.prefix.as_str())?.strip_prefix('/') }
     }
 
@@ -168,14 +175,23 @@ impl Location {
     pub(crate) fn path_below(&self, below: &str) -> Path {
         let slash = if self.prefix.is_empty() || below.is_empty() { "" } else { "/" };
         let text = format!("{}{slash}{below}", self.prefix);
-        // What no listing yields (`..`, control characters) is escaped: it is found nowhere, and leads nowhere else.
-        Path::parse(&text).unwrap_or_else(|_| Path::from(text))
+        match self.place {
+            Place::Bucket(_) => path_of_key(&text),
+            // What no listing yields (`..`, control characters) is escaped: it is found nowhere, and leads nowhere else.
+            Place::Directory(_) => Path::parse(&text).unwrap_or_else(|_| Path::from(text)),
+        }
     }
 
     /// The key below the location of an object in the store.
-    pub(crate) fn key_of<'p>(&self, path: &'p Path) -> Option<&'p str> {
-        let below = path.as_ref().strip_prefix(self.prefix.as_str())?;
-        if self.prefix.is_empty() { Some(below) } else { below.strip_prefix('/') }
+    pub(crate) fn key_of<'p>(&self, path: &'p Path) -> Option<Cow<'p, str>> {
+        let key = match self.place {
+            Place::Bucket(_) => key_of_path(path),
+            Place::Directory(_) => Cow::Borrowed(path.as_ref()),
+        };
+        match key {
+            Cow::Borrowed(key) => self.below_prefix(key).map(Cow::Borrowed),
+            Cow::Owned(key) => self.below_prefix(&key).map(|key| Cow::Owned(key.to_owned())),
+        }
     }
 }
 
@@ -247,7 +263,7 @@ mod tests {
         assert_eq!(directory.as_directory(), Some(FsPath::new("/a/raw")));
         assert_eq!(directory.path_below("x/y.gz").as_ref(), "a/raw/x/y.gz");
         assert!(!directory.path_below("../../etc/passwd").as_ref().contains("/../"));
-        assert_eq!(directory.key_of(&Path::from("a/raw/x.gz")), Some("x.gz"));
+        assert_eq!(directory.key_of(&Path::from("a/raw/x.gz")).as_deref(), Some("x.gz"));
         assert_eq!(directory.key_of(&Path::from("a/rawer/x.gz")), None);
     }
 

@@ -1,5 +1,3 @@
-use std::collections::HashMap;
-
 use neartime_model::SourceName;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -200,32 +198,6 @@ fn sequence_numbers_are_numbers() {
     for text in ["", ":", "1:", "1:x", "1:-1", "x:1"] {
         assert!(text.parse::<Place>().is_err(), "{text}");
     }
-}
-
-#[test]
-fn children_wait_for_their_parents() {
-    let shard = |id: &str, parents: &[&str]| Shard {
-        id: ShardId::new(id),
-        parents: parents.iter().map(|parent| ShardId::new(*parent)).collect(),
-    };
-    // 1 was split into 2 and 3, which were merged into 4; 0 has left the stream.
-    let shards = [shard("4", &["2", "3"]), shard("3", &["1"]), shard("2", &["1"]), shard("1", &["0"])];
-    let place: Place = "17:2".parse().unwrap();
-    let mut standings = HashMap::new();
-    let ready = |standings: &HashMap<_, _>| -> Vec<String> {
-        ready_shards(&shards, standings).into_iter().map(|(id, _)| id.to_string()).collect()
-    };
-    assert_eq!(ready(&standings), ["1"]);
-    standings.insert(ShardId::new("1"), ShardStanding::ReadTo { place: place.clone(), caught_up_at: None });
-    let first = &ready_shards(&shards, &standings)[0];
-    assert_eq!(first.1, Position::After { place, caught_up_at: None });
-    standings.insert(ShardId::new("1"), ShardStanding::Finished);
-    assert_eq!(ready(&standings), ["2", "3"]);
-    assert_eq!(ready_shards(&shards, &standings)[0].1, Position::Oldest);
-    standings.insert(ShardId::new("3"), ShardStanding::Finished);
-    assert_eq!(ready(&standings), ["2"]);
-    standings.insert(ShardId::new("2"), ShardStanding::Finished);
-    assert_eq!(ready(&standings), ["4"]);
 }
 
 fn source(location: &str, store: &std::sync::Arc<InMemory>, layout: &str) -> Source {

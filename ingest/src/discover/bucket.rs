@@ -1,5 +1,7 @@
 //! Listing a bucket prefix.
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -16,8 +18,10 @@ impl<'a> BucketLister<'a> {
         Self { location }
     }
 
+    /// The key of an object or folder below the location. Those of an empty name directly below it have none: they
+    /// could not be told from the location itself.
     fn key(&self, path: &Path) -> Option<String> {
-        self.location.key_of(path).map(str::to_owned)
+        self.location.key_of(path).filter(|key| !key.is_empty()).map(Cow::into_owned)
     }
 }
 
@@ -31,7 +35,7 @@ impl Lister for BucketLister<'_> {
         let listed = self.location.store().list_with_delimiter(Some(&self.location.path_below(folder))).await?;
         Ok(Level {
             folders: listed.common_prefixes.iter().filter_map(|folder| self.key(folder)).collect(),
-            files: listed.objects.iter().filter_map(|object| self.key(&object.location)).collect(),
+            files: listed.objects.iter().filter_map(|object| self.key(&object.location)).filter(is_file).collect(),
         })
     }
 
@@ -51,8 +55,14 @@ impl Lister for BucketLister<'_> {
         };
         let listed = objects.try_filter_map(move |meta| async move {
             let version = self.location.version_of(&meta);
-            Ok(self.key(&meta.location).map(|key| Listed::File { key, size: meta.size, version }))
+            let key = self.key(&meta.location).filter(is_file);
+            Ok(key.map(|key| Listed::File { key, size: meta.size, version }))
         });
         listed.try_chunks(PAGE_FILES).map_err(|error| error.1).boxed()
     }
+}
+
+/// Whether a key names a file: one with a slash at its end is what consoles write for an empty folder.
+fn is_file(key: &String) -> bool {
+    !key.ends_with('/')
 }

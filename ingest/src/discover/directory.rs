@@ -141,7 +141,8 @@ impl Reading {
     fn listed(&self, directory: &FsPath, entry: &DirEntry, key: String) -> object_store::Result<Option<Listed>> {
         let path = self.location.path_below(&key);
         // A name with a control character, or that the store keeps for its own temporary files.
-        let opens = self.location.key_of(&path) == Some(&key) && self.opener.path_to_filesystem(&path).is_ok();
+        let opens =
+            self.location.key_of(&path).as_deref() == Some(&*key) && self.opener.path_to_filesystem(&path).is_ok();
         if !opens {
             return Ok(Some(Listed::Unusable { key }));
         }
