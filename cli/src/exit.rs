@@ -54,6 +54,7 @@ fn kind(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
     None.or_else(|| of::<Invalid>(cause))
         .or_else(|| of::<crate::config::ConfigError>(cause))
         .or_else(|| of::<neartime_air::AirError>(cause))
+        .or_else(|| of::<neartime_console::ConsoleError>(cause))
         .or_else(|| of::<neartime_engine::Refused>(cause))
         .or_else(|| of::<neartime_ingest::DiscoverError>(cause))
         .or_else(|| of::<neartime_ingest::ImportError>(cause))

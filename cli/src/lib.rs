@@ -9,6 +9,7 @@ mod app;
 mod args;
 mod commands;
 mod config;
+mod console;
 mod demo;
 mod exit;
 mod output;

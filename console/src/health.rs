@@ -57,7 +57,8 @@ impl Health {
             Life::Stopping => Some("the process is stopping".to_owned()),
         };
         let failing = state.failing.iter();
-        let failing = failing.map(|((source, channel), error)| format!("{channel} of source `{source}` fails: {error}"));
+        let failing =
+            failing.map(|((source, channel), error)| format!("{channel} of source `{source}` fails: {error}"));
         life.into_iter().chain(failing).collect()
     }
 

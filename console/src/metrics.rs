@@ -123,12 +123,7 @@ impl Default for Metrics {
             tasks: add(r, "tasks", "Tasks by state", <_>::default()),
             oldest_due_age: add(r, "oldest_due_age_seconds", "How long the oldest due task waits", <_>::default()),
             database_up: add(r, "task_database_up", "Whether the task database answers", <_>::default()),
-            clock_skew: add(
-                r,
-                "clock_skew_seconds",
-                "The task database's clock minus this machine's",
-                <_>::default(),
-            ),
+            clock_skew: add(r, "clock_skew_seconds", "The task database's clock minus this machine's", <_>::default()),
             report_age: add(r, "report_age_seconds", "Age of the live Audience Index Report", <_>::default()),
             registry,
         }

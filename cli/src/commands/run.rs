@@ -3,14 +3,24 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::Context as _;
-use neartime_scheduler::{Event, Observer, Scheduler, Summary, Unobserved};
+use neartime_model::chain;
+use neartime_scheduler::{Event, Observer, Scheduler, Summary};
+use neartime_tasks_db::TasksDb;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
+use crate::air::publisher;
 use crate::app::App;
 use crate::args::RunArgs;
+use crate::console::Watch;
 use crate::exit;
 use crate::progress::Progress;
+
+/// How long the console may take to give the answers under way when the process stops.
+const CONSOLE_GRACE: Duration = Duration::from_secs(2);
 
 pub(crate) async fn execute(app: &App, args: RunArgs) -> anyhow::Result<ExitCode> {
     if args.once { once(app).await } else { daemon(app).await }
@@ -66,17 +76,60 @@ async fn daemon(app: &App) -> anyhow::Result<ExitCode> {
     for off in &registry.off {
         tracing::info!(feature = off.feature.as_str(), why = off.reason, "a feature is off");
     }
-    if let Some(console) = &app.config().console {
-        tracing::warn!(listen = %console.listen, "this build has no console yet; [console] is not served");
-    }
-    let edges = app.ready_edges(registry, Arc::new(Unobserved)).await?;
+    let watch = Arc::new(Watch::default());
+    let edges = app.ready_edges(registry, Arc::clone(&watch) as Arc<dyn Observer>).await?;
     let tasks = Arc::clone(&edges.tasks);
     let scheduler = Scheduler::new(edges, app.settings()).context("could not start the scheduler")?;
+    let served = serve_console(app, &watch, &tasks).await?;
     let stopped = stop_signal()?;
     tracing::info!(workers = app.config().run.workers, sources = app.config().sources.len(), "started");
-    scheduler.run(stopped).await?;
+    let shutdown = async {
+        stopped.await;
+        watch.stopping();
+    };
+    let ran = scheduler.run(shutdown).await;
+    served.end().await;
     tasks.close().await;
+    ran?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Serves the console if the configuration has one.
+async fn serve_console(app: &App, watch: &Watch, tasks: &Arc<dyn TasksDb>) -> anyhow::Result<Served> {
+    let (end, ended) = oneshot::channel::<()>();
+    let Some(console) = &app.config().console else { return Ok(Served { end, serving: None }) };
+    let report = match &app.config().air {
+        Some(air) => Some(publisher(air).await?),
+        None => None,
+    };
+    let bound = watch.console(console.listen, Arc::clone(tasks), report, Arc::clone(app.clock())).await?;
+    tracing::info!(address = %bound.address(), "the console is served");
+    let serving = tokio::spawn(async move {
+        let end = async move { ended.await.unwrap_or_default() };
+        if let Err(error) = bound.serve(end).await {
+            tracing::error!(error = chain(&error), "the console is no longer served");
+        }
+    });
+    Ok(Served { end, serving: Some(serving) })
+}
+
+/// The console while it is served, also while the process stops.
+struct Served {
+    end: oneshot::Sender<()>,
+    serving: Option<JoinHandle<()>>,
+}
+
+impl Served {
+    /// Ends it; a client that does not take its answer is cut off.
+    async fn end(self) {
+        drop(self.end);
+        if let Some(serving) = self.serving {
+            let abort = serving.abort_handle();
+            if tokio::time::timeout(CONSOLE_GRACE, serving).await.is_err() {
+                abort.abort();
+            }
+        }
+    }
 }
 
 /// Resolves at SIGTERM or ctrl-C.

@@ -75,7 +75,8 @@ fn what_is_no_longer_known_is_no_longer_shown() {
     metrics.database_is_away();
     metrics.report_age(None);
     let text = metrics.encode();
-    for gone in ["neartime_tasks{", "neartime_oldest_due", "behind_latest{", "report_age_seconds ", "clock_skew_seconds "]
+    for gone in
+        ["neartime_tasks{", "neartime_oldest_due", "behind_latest{", "report_age_seconds ", "clock_skew_seconds "]
     {
         assert!(!text.contains(gone), "{gone} is still in:\n{text}");
     }

@@ -14,7 +14,7 @@ use object_store::path::Path;
 
 use super::directory::DirectoryPublisher;
 use super::footer::Footer;
-use super::{ConditionalPut, PutCondition, PutOutcome, Publisher, Put, Staged};
+use super::{ConditionalPut, Publisher, Put, PutCondition, PutOutcome, Staged};
 use crate::StoreError;
 
 /// How often a put is tried that lost to another one that was under way.
@@ -59,7 +59,10 @@ impl BucketPublisher {
             }
             wait *= 2;
         }
-        Err(StoreError::unavailable(format!("putting {location}"), "other writers of the same object keep coming first"))
+        Err(StoreError::unavailable(
+            format!("putting {location}"),
+            "other writers of the same object keep coming first",
+        ))
     }
 }
 

@@ -57,7 +57,12 @@ impl FeaturesStore {
 
     /// The store below `prefix` of a bucket: `objects` reads it, `puts` writes it. Files are made in the local folder
     /// `staging` first, which belongs to neartime alone.
-    pub fn bucket(objects: Arc<dyn ObjectStore>, prefix: Path, puts: Arc<dyn ConditionalPut>, staging: PathBuf) -> Self {
+    pub fn bucket(
+        objects: Arc<dyn ObjectStore>,
+        prefix: Path,
+        puts: Arc<dyn ConditionalPut>,
+        staging: PathBuf,
+    ) -> Self {
         let publisher = Arc::new(BucketPublisher::new(puts, prefix.clone(), staging));
         Self::new(objects, prefix, publisher)
     }
