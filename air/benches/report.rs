@@ -16,7 +16,8 @@ use std::time::Instant as Stopwatch;
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use neartime_air::{
-    Air, AirConfig, Alive, CellCounts, Effort, Membership, Order, Report, SqlitePublisher, Thresholds, p_value,
+    Air, AirConfig, Alive, CellCounts, Effort, FeaturesPlace, Membership, Order, Report, SqlitePublisher, Thresholds,
+    UdbPlace, p_value,
 };
 use neartime_engine::{Aggregate, FeatureTable, OnlineLayout, OutputColumn, OutputSchema, Role};
 use neartime_model::{ChunkWidth, FeatureName, FeatureVersion, Fence, Instant, OutputName, SourceName, Span};
@@ -61,8 +62,8 @@ async fn count(order: Order, store: &Path, udb: &Path, instants: &[Instant]) -> 
     };
     std::fs::create_dir_all(udb)?;
     let publisher = Arc::new(SqlitePublisher::open(udb.join("air.db")).await?);
-    let features_store = store.to_owned();
-    let air = Air { config, features_store, udb: udb.to_owned(), publisher, effort: Effort::default() };
+    let features_store = FeaturesPlace::Directory(store.to_owned());
+    let air = Air { config, features_store, udb: UdbPlace::folder(udb), publisher, effort: Effort::default() };
     let mut last = None;
     for (number, &as_of) in (1..).zip(instants) {
         let begun = Stopwatch::now();

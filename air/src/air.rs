@@ -1,6 +1,5 @@
 //! Makes a report: refreshes the user database and the counts, computes, publishes.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use neartime_model::{FeatureName, Fence, Instant};
@@ -8,12 +7,12 @@ use tokio::runtime::Handle;
 
 use crate::config::AirConfig;
 use crate::error::AirError;
-use crate::input::list;
+use crate::input::{FeatureFiles, FeaturesPlace};
 use crate::names::{Groups, SiteNames, read_groups, read_site_names};
 use crate::publish::Publisher;
 use crate::refresh::{Effort, Refresh, Refreshed};
 use crate::report::{Of, Report, ReportInput, ReportNames, group_names};
-use crate::udb::{Dictionary, Folder, Inputs, Kind, Lanes};
+use crate::udb::{Dictionary, Folder, Inputs, Kind, Lanes, Listing, Mirror, UdbPlace};
 
 /// How often a features store that changes while it is read is read again, and a damaged user database made again.
 const ATTEMPTS: usize = 3;
@@ -23,10 +22,10 @@ const ATTEMPTS: usize = 3;
 pub struct Air {
     /// What it is made of.
     pub config: AirConfig,
-    /// The root of the features store on disk.
-    pub features_store: PathBuf,
-    /// The folder of the user database, beside the features store; made if need be.
-    pub udb: PathBuf,
+    /// What it is read from.
+    pub features_store: FeaturesPlace,
+    /// Where the user database lies.
+    pub udb: UdbPlace,
     /// Where it is published.
     pub publisher: Arc<dyn Publisher>,
     /// How much of the machine may be used.
@@ -45,46 +44,55 @@ impl Air {
 
     /// Makes the report without publishing it.
     pub async fn compute(&self, as_of: Instant, fence: Fence) -> Result<Report, AirError> {
-        let (air, runtime) = (self.clone(), Handle::current());
-        let report = tokio::task::spawn_blocking(move || air.compute_here(as_of, fence, runtime)).await;
-        report.unwrap_or_else(|ended| match ended.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(AirError::Unsettled),
-        })
+        self.blocking(move |air, runtime| air.compute_here(as_of, fence, runtime)).await
     }
 
     /// The end of the newest chunk that the features store holds of the report's features; `None` if it holds none.
-    pub fn newest_chunk_end(&self) -> Result<Option<Instant>, AirError> {
-        let mut newest = None;
-        for (_, member) in self.config.members() {
-            let listed = list(&self.features_store, &member.table, Instant::from_micros(i64::MAX))?;
-            newest = newest.max(listed.iter().map(|file| file.chunk.end()).max());
-        }
-        Ok(newest)
+    pub async fn newest_chunk_end(&self) -> Result<Option<Instant>, AirError> {
+        let newest = |air: &Self, runtime| {
+            let store = air.feature_files(runtime);
+            let ends = air.config.members().map(|(_, member)| store.newest_chunk_end(&member.table));
+            ends.collect::<Result<Vec<_>, _>>().map(|ends| ends.into_iter().flatten().max())
+        };
+        self.blocking(newest).await
+    }
+
+    /// Runs work that reads files on a thread that may wait for them.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self, Handle) -> Result<T, AirError> + Send + 'static,
+    ) -> Result<T, AirError> {
+        let (air, runtime) = (self.clone(), Handle::current());
+        let result = tokio::task::spawn_blocking(move || work(&air, runtime)).await;
+        result.unwrap_or_else(|ended| match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(AirError::Unsettled),
+        })
     }
 
     fn compute_here(&self, as_of: Instant, fence: Fence, runtime: Handle) -> Result<Report, AirError> {
         self.config.check()?;
         let as_of = self.floor(as_of);
         let (groups, site_names) = self.names()?;
-        let group_names = group_names(&groups);
         let lanes = Lanes::new(&self.config);
-        let folder = Folder::lock(&self.udb, lanes.fingerprint())?;
+        let folder = Folder::lock(&self.udb.folder, lanes.fingerprint())?;
+        let mirror = self.udb.bucket.as_ref().map(|bucket| Mirror::new(bucket, &folder, runtime.clone()));
+        let mut shared = mirror.as_ref().map_or(Ok(Listing::default()), Mirror::fetch)?;
+        let names = (&groups, group_names(&groups));
         let mut attempt = 1;
         let (refreshed, dictionary) = loop {
             let dictionary = Arc::new(Dictionary::open(&folder.dictionary())?);
             let refresh = Refresh {
                 config: &self.config,
-                store: &self.features_store,
+                store: self.feature_files(runtime.clone()),
                 folder: &folder,
                 dictionary: Arc::clone(&dictionary),
                 lanes: lanes.clone(),
-                groups: &groups,
-                group_names: &group_names,
+                groups: names.0,
+                group_names: &names.1,
                 as_of,
                 fence,
                 effort: self.effort,
-                runtime: runtime.clone(),
             };
             match refresh.run() {
                 Ok(refreshed) => break (refreshed, dictionary),
@@ -92,12 +100,18 @@ impl Air {
                 Err(error @ AirError::DamagedUdb { .. }) if attempt < ATTEMPTS => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "user database is made again");
                     folder.clear()?;
+                    shared = shared.without_files();
                 }
                 Err(error) => return Err(error),
             }
             attempt += 1;
         };
+        if let Some(Err(error)) = mirror.map(|mirror| mirror.put(&shared, fence)) {
+            // The report is right all the same; only the next one costs more.
+            tracing::warn!(error = &error as &dyn std::error::Error, "user database was not put into the bucket");
+        }
         drop(folder);
+        let group_names = names.1;
         let Refreshed { counts, inputs, work } = refreshed;
         let text =
             |kind| dictionary.names(kind).iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
@@ -110,6 +124,10 @@ impl Air {
         };
         let of = Of { as_of, fence, inputs: report_inputs(inputs), work };
         Ok(Report::new(of, names, &counts, self.config.thresholds))
+    }
+
+    fn feature_files(&self, runtime: Handle) -> FeatureFiles {
+        FeatureFiles { place: self.features_store.clone(), scratch: self.udb.folder.clone(), runtime }
     }
 
     /// The latest end of a chunk of any of the features at or before the instant.

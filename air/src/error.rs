@@ -24,11 +24,22 @@ pub enum AirError {
         #[source]
         source: std::io::Error,
     },
+    /// The bucket of the features store or of the user database did not answer, or refused.
+    #[error("cannot {doing} `{key}` in the bucket")]
+    Bucket {
+        /// What was attempted.
+        doing: &'static str,
+        /// On which key or prefix.
+        key: String,
+        /// What the store says.
+        #[source]
+        source: object_store::Error,
+    },
     /// A file of the features store cannot be read back.
-    #[error("the features store's file `{}` is damaged: remove it and run `neartime tasks retry` on its task", path.display())]
+    #[error("the features store's file `{path}` is damaged: remove it and run `neartime tasks retry` on its task")]
     DamagedFeature {
-        /// The file.
-        path: PathBuf,
+        /// The file, below the features store.
+        path: String,
         /// What the reader says.
         #[source]
         source: Cause,
@@ -85,6 +96,11 @@ impl AirError {
         move |source| Self::File { doing, path: path.to_owned(), source }
     }
 
+    pub(crate) fn bucket(doing: &'static str, key: &impl ToString) -> impl FnOnce(object_store::Error) -> Self {
+        let key = key.to_string();
+        move |source| Self::Bucket { doing, key, source }
+    }
+
     pub(crate) fn database(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Database { doing, source }
     }
@@ -94,7 +110,7 @@ impl Classify for AirError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Invalid(_) => ErrorKind::Invalid,
-            Self::Database { .. } | Self::Unsettled | Self::Busy { .. } => ErrorKind::Unavailable,
+            Self::Bucket { .. } | Self::Database { .. } | Self::Unsettled | Self::Busy { .. } => ErrorKind::Unavailable,
             Self::File { .. }
             | Self::DamagedFeature { .. }
             | Self::DamagedUdb { .. }

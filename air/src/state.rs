@@ -64,7 +64,7 @@ impl State {
             write_number(&mut out, id.size_bytes);
             write_signed(&mut out, id.modified_ns.div_euclid(1_000_000_000) as i64);
             write_number(&mut out, id.modified_ns.rem_euclid(1_000_000_000) as u64);
-            write_number(&mut out, id.inode);
+            write_number(&mut out, id.tag);
             write_number(&mut out, u64::from(order.version.0));
             write_signed(&mut out, order.generation.0);
         }
@@ -105,7 +105,7 @@ impl State {
             let (path, copy) = (read_text(rest)?, read_text(rest)?);
             let size_bytes = read_number(rest)?;
             let modified_ns = i128::from(read_signed(rest)?) * 1_000_000_000 + i128::from(read_number(rest)?);
-            let id = FileId { size_bytes, modified_ns, inode: read_number(rest)? };
+            let id = FileId { size_bytes, modified_ns, tag: read_number(rest)? };
             let version = FeatureVersion(read_small(rest)?);
             let order = ContentOrder { version, generation: Generation(read_signed(rest)?) };
             recent.insert(path, Recent { known: Known { id, order }, copy });
@@ -175,7 +175,7 @@ mod tests {
             counts.add(measure, row, column, users);
         }
         let known = Known {
-            id: FileId { size_bytes: 5, modified_ns: -1, inode: 77 },
+            id: FileId { size_bytes: 5, modified_ns: -1, tag: 77 },
             order: ContentOrder { version: FeatureVersion(1), generation: Generation(2) },
         };
         let state = State {

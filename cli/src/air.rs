@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::array::{Array as _, AsArray as _};
 use datafusion::arrow::datatypes::Int64Type;
-use neartime_air::{AirConfig, Effort, Membership, Publisher, SqlitePublisher, Thresholds};
+use neartime_air::{AirConfig, Effort, FeaturesPlace, Membership, Publisher, SqlitePublisher, Thresholds};
 use neartime_engine::FeatureTable;
 use neartime_model::{Clock, FeatureName, Fence, Instant};
 use neartime_scheduler::Job;
@@ -103,7 +103,7 @@ impl Report {
         let effort = Effort { memory_bytes: app.settings().memory_bytes, ..Effort::default() };
         let air = neartime_air::Air {
             config: config(air, registry)?,
-            features_store: app.features_store().to_owned(),
+            features_store: FeaturesPlace::Directory(app.features_store().to_owned()),
             udb: app.udb(),
             publisher: publisher(air).await?,
             effort,
@@ -120,7 +120,7 @@ impl Report {
     ) -> Result<Option<neartime_air::Report>, neartime_air::AirError> {
         let as_of = match as_of {
             Some(as_of) => as_of,
-            None => match self.air.newest_chunk_end()? {
+            None => match self.air.newest_chunk_end().await? {
                 Some(newest) => newest.min(self.clock.now()),
                 None => return Ok(None),
             },

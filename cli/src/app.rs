@@ -1,11 +1,11 @@
 //! Builds what the verbs need: databases, stores, sources with their features.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use neartime_air::UdbTable;
+use neartime_air::{UdbPlace, UdbTable};
 use neartime_engine::Feature;
 use neartime_ingest::RawTable;
 use neartime_model::{Clock, SystemClock};
@@ -92,11 +92,11 @@ impl App {
         }
     }
 
-    /// The folder of the user database, beside the features store.
-    pub(crate) fn udb(&self) -> PathBuf {
+    /// Where the user database lies: in a folder beside the features store.
+    pub(crate) fn udb(&self) -> UdbPlace {
         let mut name = self.features_store().file_name().unwrap_or_default().to_owned();
         name.push("_udb");
-        self.features_store().with_file_name(name)
+        UdbPlace::folder(self.features_store().with_file_name(name))
     }
 
     /// `None` where the configuration has no online store.
@@ -126,10 +126,10 @@ impl App {
         if let Some(air) = &self.config.air {
             // A report that cannot be made (a feature is off) must not take the other tables away.
             if let Ok(air) = crate::air::config(air, &registry) {
-                let root = self.udb();
+                let place = self.udb();
                 for member in air.segments.iter().chain(&air.sites) {
                     let name = &member.table.name;
-                    if let Some(table) = UdbTable::new(&air, &root, name) {
+                    if let Some(table) = UdbTable::new(&air, &place, name) {
                         session = session.with_table("udb", name.as_str(), Arc::new(table));
                     }
                 }

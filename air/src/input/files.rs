@@ -1,20 +1,24 @@
-//! Lists the files of membership features in a features store on disk.
+//! The files of membership features: what tells one content from another, and how a directory of them is listed.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use neartime_engine::FeatureTable;
 use neartime_model::{Chunk, ContentOrder, FeatureName, Instant, Partition, PartitionColumn};
+use object_store::ObjectMeta;
 
 use crate::error::AirError;
+use crate::udb::stable_hash;
 
-/// Tells one content of a path from another as long as the file lies there: size, modification time, inode.
+/// Tells one content of a path from another as long as the file lies there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId {
     pub(crate) size_bytes: u64,
+    /// On disk the modification time; 0 for an object, whose tag tells enough.
     pub(crate) modified_ns: i128,
-    pub(crate) inode: u64,
+    /// On disk the inode; of an object a hash of its ETag (or of its version, or of its time where a store has neither).
+    pub(crate) tag: u64,
 }
 
 /// A file that is there.
@@ -37,12 +41,30 @@ pub(crate) struct Known {
 impl FileId {
     pub(crate) fn of(metadata: &Metadata) -> Self {
         let modified_ns = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
-        Self { size_bytes: metadata.len(), modified_ns, inode: metadata.ino() }
+        Self { size_bytes: metadata.len(), modified_ns, tag: metadata.ino() }
+    }
+
+    pub(crate) fn of_object(meta: &ObjectMeta) -> Self {
+        let version = match (&meta.e_tag, &meta.version) {
+            // Listings and answers do not agree on the quotes.
+            (Some(tag), _) => tag.trim_matches('"').to_owned(),
+            (None, Some(version)) => version.clone(),
+            // Answers tell the time in whole seconds.
+            (None, None) => meta.last_modified.timestamp().to_string(),
+        };
+        Self { size_bytes: meta.size, modified_ns: 0, tag: stable_hash(version.as_bytes()) }
     }
 }
 
-/// Lists a feature's files of chunks that end at or before `until`, in order of their paths.
-pub(crate) fn list(store: &Path, table: &FeatureTable, until: Instant) -> Result<Vec<Listed>, AirError> {
+/// Opens a file; `None` if it is no longer there.
+pub(super) fn open(path: &Path) -> Result<Option<(File, FileId)>, AirError> {
+    let Some(file) = absent_is_none(File::open(path), path)? else { return Ok(None) };
+    let id = FileId::of(&file.metadata().map_err(AirError::file("look at", path))?);
+    Ok(Some((file, id)))
+}
+
+/// Lists a feature's files of chunks that end at or before `until`.
+pub(super) fn list(store: &Path, table: &FeatureTable, until: Instant) -> Result<Vec<Listed>, AirError> {
     let mut found = Vec::new();
     let levels = PartitionColumn::of_width(table.width);
     let folder = store.join(table.name.as_str());
@@ -62,7 +84,6 @@ pub(crate) fn list(store: &Path, table: &FeatureTable, until: Instant) -> Result
         }
         Ok(())
     })?;
-    found.sort_unstable_by(|left, right| left.path.cmp(&right.path));
     Ok(found)
 }
 
@@ -92,17 +113,21 @@ fn visit(
 }
 
 /// What lies in a folder; nothing if it is not there. Hidden files and names that nobody here gives are left alone.
-fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, AirError> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, AirError> {
     let Some(listing) = absent_is_none(std::fs::read_dir(folder), folder)? else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for entry in listing {
         let entry = entry.map_err(AirError::file("list", folder))?;
         match entry.file_name().into_string() {
-            Ok(name) if !name.starts_with(['.', '_']) => found.push((name, entry.path())),
+            Ok(name) if !is_hidden(&name) => found.push((name, entry.path())),
             _ => {}
         }
     }
     Ok(found)
+}
+
+pub(super) fn is_hidden(name: &str) -> bool {
+    name.starts_with(['.', '_'])
 }
 
 fn absent_is_none<T>(result: std::io::Result<T>, path: &Path) -> Result<Option<T>, AirError> {

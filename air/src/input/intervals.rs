@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray, DictionaryArray, PrimitiveArray, RecordBatch, StringArray};
@@ -12,7 +11,6 @@ use neartime_model::{ContentOrder, FeatureVersion, Generation};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 
-use super::files::{FileId, Known};
 use crate::config::Side;
 use crate::error::{AirError, Cause};
 use crate::runs::Run;
@@ -76,15 +74,14 @@ impl<'a> IntervalReader<'a> {
         }
     }
 
-    /// Reads the file at `path`: `each` gets a user's id and entries, as often as the file changes users.
-    /// `None` if the file is no longer there.
+    /// Reads the file of this `path`: `each` gets a user's id and entries, as often as the file changes users.
     pub(crate) fn read(
         &mut self,
-        path: &Path,
+        path: &str,
+        file: File,
         mut each: impl FnMut(&[u8], &[Entry]) -> Result<(), AirError>,
-    ) -> Result<Option<Known>, AirError> {
+    ) -> Result<ContentOrder, AirError> {
         let damaged = |source: Cause| AirError::DamagedFeature { path: path.to_owned(), source };
-        let Some((file, id)) = open(path)? else { return Ok(None) };
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new().with_skip_arrow_metadata(true))
             .map_err(|error| damaged(error.into()))?;
         let order = order_of(&metadata).map_err(&damaged)?;
@@ -100,16 +97,15 @@ impl<'a> IntervalReader<'a> {
             let batch = batch.map_err(|error| damaged(error.into()))?;
             self.batch(&batch, &mut entries, &mut each, &damaged)?;
         }
-        Ok(Some(Known { id, order }))
+        Ok(order)
     }
 
-    /// Reads only what the footer of the file at `path` says. `None` if the file is no longer there.
-    pub(crate) fn known(path: &Path) -> Result<Option<Known>, AirError> {
+    /// Reads only what the footer of the file of this `path` says.
+    pub(crate) fn order(path: &str, file: &File) -> Result<ContentOrder, AirError> {
         let damaged = |source: Cause| AirError::DamagedFeature { path: path.to_owned(), source };
-        let Some((file, id)) = open(path)? else { return Ok(None) };
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new().with_skip_arrow_metadata(true))
+        let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new().with_skip_arrow_metadata(true))
             .map_err(|error| damaged(error.into()))?;
-        Ok(Some(Known { id, order: order_of(&metadata).map_err(damaged)? }))
+        order_of(&metadata).map_err(damaged)
     }
 
     fn wanted(&self) -> impl Iterator<Item = &str> {
@@ -252,16 +248,6 @@ fn same(column: &StringArray, left: usize, right: usize) -> bool {
         (true, true) => column.value(left) == column.value(right),
         (left, right) => left == right,
     }
-}
-
-fn open(path: &Path) -> Result<Option<(File, FileId)>, AirError> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(AirError::file("open", path)(error)),
-    };
-    let id = FileId::of(&file.metadata().map_err(AirError::file("look at", path))?);
-    Ok(Some((file, id)))
 }
 
 /// Version and generation, as the features store writes them into the footer.

@@ -128,7 +128,7 @@ impl Spool {
 }
 
 /// A file that goes with its last handle.
-fn unnamed_file(folder: &Path) -> std::io::Result<File> {
+pub(super) fn unnamed_file(folder: &Path) -> std::io::Result<File> {
     let mut attempt = 0_u32;
     loop {
         let path = folder.join(format!(".spool-{}-{attempt}", std::process::id()));

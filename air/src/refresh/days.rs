@@ -142,7 +142,7 @@ impl Refresh<'_> {
             counting: recent.is_some().then(|| self.counting()),
             recent: recent.unwrap_or_default(),
         };
-        self.runtime.block_on(count_all(Arc::new(fold), self.effort.threads))
+        self.store.runtime.block_on(count_all(Arc::new(fold), self.effort.threads))
     }
 }
 

@@ -13,17 +13,15 @@ mod read;
 mod touched;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use neartime_engine::FeatureTable;
-use neartime_model::{ContentOrder, Fence, Instant, Span};
-use tokio::runtime::Handle;
+use neartime_model::{Fence, Instant, Span};
 
 use crate::config::{AirConfig, Order};
 use crate::count::{Counts, GroupsOf};
 use crate::error::AirError;
-use crate::input::{IntervalReader, Known, Listed, list};
+use crate::input::{FeatureFiles, IntervalReader, Known, Listed};
 use crate::names::Groups;
 use crate::state::{Recent, State};
 use crate::udb::{Counting, Dictionary, EXPIRY_KNOWN, Folder, Inputs, Kind, Lanes, Settler, Snapshot, stable_hash};
@@ -39,7 +37,7 @@ const TOUCHED_SHARE: usize = 4;
 /// What a refresh works on.
 pub(crate) struct Refresh<'a> {
     pub(crate) config: &'a AirConfig,
-    pub(crate) store: &'a Path,
+    pub(crate) store: FeatureFiles,
     pub(crate) folder: &'a Folder,
     pub(crate) dictionary: Arc<Dictionary>,
     pub(crate) lanes: Lanes,
@@ -48,7 +46,6 @@ pub(crate) struct Refresh<'a> {
     pub(crate) as_of: Instant,
     pub(crate) fence: Fence,
     pub(crate) effort: Effort,
-    pub(crate) runtime: Handle,
 }
 
 /// How much of the machine may be used.
@@ -125,7 +122,7 @@ impl Refresh<'_> {
         let lists = read::in_parallel(&tables, self.effort.threads, |tables| {
             let mut listed = Vec::new();
             for table in tables {
-                listed.extend(list(self.store, table, self.as_of)?);
+                listed.extend(self.store.list(table, self.as_of)?);
             }
             Ok(listed)
         })?;
@@ -148,8 +145,8 @@ impl Refresh<'_> {
         if file.id == known.id {
             return Ok(true);
         }
-        let order: Option<ContentOrder> = IntervalReader::known(&self.store.join(&file.path))?.map(|found| found.order);
-        order.map(|order| order == known.order).ok_or(AirError::Unsettled)
+        let (found, _) = self.store.open(&file.path)?.ok_or(AirError::Unsettled)?;
+        Ok(IntervalReader::order(&file.path, &found)? == known.order)
     }
 
     /// The snapshot that the state's counts can be moved on from (`Some(None)`: without one), if they can be.

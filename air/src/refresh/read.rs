@@ -121,12 +121,14 @@ impl<'r> Readers<'r> {
             self.readers.insert(file.feature.clone(), IntervalReader::new(table, lanes, dictionary));
         }
         let reader = self.readers.get_mut(&file.feature).expect("just made");
-        let path = store.join(&file.path);
+        let path = &file.path;
+        let (found, id) = store.open(path)?.ok_or(AirError::Unsettled)?;
         // The Parquet reader panics on some damaged files.
-        let read = std::panic::catch_unwind(AssertUnwindSafe(|| reader.read(&path, each)));
-        match read {
-            Ok(read) => read?.ok_or(AirError::Unsettled),
-            Err(_) => Err(AirError::DamagedFeature { path, source: "the parquet reader panicked".into() }),
+        match std::panic::catch_unwind(AssertUnwindSafe(|| reader.read(path, found, each))) {
+            Ok(order) => Ok(Known { id, order: order? }),
+            Err(_) => {
+                Err(AirError::DamagedFeature { path: path.clone(), source: "the parquet reader panicked".into() })
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The report as a whole, against a naive one.
 
+mod bucket;
 mod naive;
 mod publishing;
 mod random;

@@ -21,7 +21,7 @@ fn midnight(day: i64) -> Instant {
 }
 
 fn days(world: &World) -> Vec<String> {
-    let folder = std::fs::read_dir(&world.air.udb).unwrap().map(|entry| entry.unwrap().path());
+    let folder = std::fs::read_dir(&world.air.udb.folder).unwrap().map(|entry| entry.unwrap().path());
     let here = folder.into_iter().find(|path| path.is_dir()).unwrap();
     let mut names: Vec<String> = std::fs::read_dir(here.join("days"))
         .unwrap()
@@ -79,7 +79,7 @@ async fn a_second_report_counts_whom_something_happened_to() {
 async fn damage_is_noticed_and_made_good() {
     let world = five_days().await;
     let names = days(&world);
-    let here = std::fs::read_dir(&world.air.udb).unwrap().map(|entry| entry.unwrap().path());
+    let here = std::fs::read_dir(&world.air.udb.folder).unwrap().map(|entry| entry.unwrap().path());
     let here = here.into_iter().find(|path| path.is_dir()).unwrap();
     let expected = count(&world.files, &world.air.config, &Groups::All, midnight(6));
     let bucket = here.join("days").join(&names[4]).join("0003.users");

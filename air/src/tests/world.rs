@@ -16,7 +16,9 @@ use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use crate::{Air, AirConfig, Alive, Effort, Membership, Order, Report, SqlitePublisher, Thresholds};
+use crate::{
+    Air, AirConfig, Alive, Effort, FeaturesPlace, Membership, Order, Report, SqlitePublisher, Thresholds, UdbPlace,
+};
 
 /// A row of a membership file: user, other keys, item, first and last time in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,8 +86,8 @@ impl World {
         let publisher = SqlitePublisher::open(folder.path().join("air.db")).await.unwrap();
         let air = Air {
             config,
-            features_store: folder.path().join("features_store"),
-            udb: folder.path().join("udb"),
+            features_store: FeaturesPlace::Directory(folder.path().join("features_store")),
+            udb: UdbPlace::folder(folder.path().join("udb")),
             publisher: Arc::new(publisher),
             effort: Effort { threads: 2, memory_bytes: 1 << 20 },
         };
@@ -95,7 +97,7 @@ impl World {
     /// The same features store with a user database that knows nothing yet.
     pub(super) fn anew(&self) -> Air {
         let udb = self.folder.path().join(format!("scratch-{}", self.fence().0));
-        Air { udb, ..self.air.clone() }
+        Air { udb: UdbPlace::folder(udb), ..self.air.clone() }
     }
 
     pub(super) fn fence(&self) -> Fence {
@@ -107,7 +109,12 @@ impl World {
     }
 
     pub(super) fn path(&self, table: &FeatureTable, chunk: Chunk, stem: &str) -> PathBuf {
-        let folder = self.air.features_store.join(table.name.as_str()).join(Partition::of(chunk).unwrap().to_string());
+        let folder = self
+            .folder
+            .path()
+            .join("features_store")
+            .join(table.name.as_str())
+            .join(Partition::of(chunk).unwrap().to_string());
         folder.join(format!("{stem}.parquet"))
     }
 

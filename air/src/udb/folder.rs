@@ -6,6 +6,7 @@
 //! <fingerprint>/days/<day>-<fence>/manifest, 0000.users, …
 //! <fingerprint>/recent/<name>   copies of the chunks after the snapshot
 //! <fingerprint>/state           the last report's counts
+//! <fingerprint>/shared          which list in a bucket all this is a copy of, if it is one
 //! ```
 //!
 //! Everything here can be made again from the features store; removing the folder costs time, nothing else.
@@ -35,11 +36,22 @@ pub(crate) struct Folder {
 impl Folder {
     /// Makes the folder if need be, and waits until nobody else works in it, though not for ever.
     pub(crate) fn lock(root: &Path, fingerprint: String) -> Result<Self, AirError> {
-        std::fs::create_dir_all(root).map_err(AirError::file("create", root))?;
-        let path = root.join("lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        let lock = file.map_err(AirError::file("open", &path))?;
+        let (lock, path) = open_lock(root)?;
         wait_for(&lock, &path)?;
+        Self::locked(root, fingerprint, lock)
+    }
+
+    /// The same without waiting: `None` if somebody works in it.
+    pub(crate) fn try_lock(root: &Path, fingerprint: String) -> Result<Option<Self>, AirError> {
+        let (lock, path) = open_lock(root)?;
+        match lock.try_lock() {
+            Ok(()) => Self::locked(root, fingerprint, lock).map(Some),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(AirError::file("lock", &path)(error)),
+        }
+    }
+
+    fn locked(root: &Path, fingerprint: String, lock: File) -> Result<Self, AirError> {
         let folder = Self { root: root.to_owned(), fingerprint, _lock: lock };
         for path in [folder.days(), folder.recent()] {
             std::fs::create_dir_all(&path).map_err(AirError::file("create", &path))?;
@@ -98,7 +110,7 @@ impl Folder {
         for path in everything(&self.recent())? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if !wanted.contains(name.as_ref()) {
-                std::fs::remove_file(&path).map_err(AirError::file("remove", &path))?;
+                remove_file(&path)?;
             }
         }
         for path in everything(&self.root)? {
@@ -121,9 +133,55 @@ impl Folder {
         Ok(())
     }
 
-    fn here(&self) -> PathBuf {
+    /// What the next report wants, with sizes in bytes, by path below [`Folder::here`]: the dictionary, the state, the
+    /// copies of recent chunks, and so many of the latest snapshots.
+    pub(crate) fn files(&self, snapshots: usize) -> Result<Vec<(String, u64)>, AirError> {
+        let mut paths: Vec<PathBuf> =
+            [self.dictionary(), self.state()].into_iter().filter(|path| path.exists()).collect();
+        paths.extend(visible(&self.recent())?);
+        for snapshot in self.snapshots()?.iter().take(snapshots) {
+            paths.extend(visible(snapshot.folder())?);
+        }
+        let here = self.here();
+        let file = |path: PathBuf| {
+            let size_bytes = std::fs::metadata(&path).map_err(AirError::file("look at", &path))?.len();
+            let below = path.strip_prefix(&here).expect("all of it lies here");
+            Ok((below.to_string_lossy().into_owned(), size_bytes))
+        };
+        paths.into_iter().map(file).collect()
+    }
+
+    /// Removes snapshots and copies of which nothing is `wanted`, and the state, which refers to them.
+    pub(crate) fn keep_only(&self, wanted: &BTreeSet<PathBuf>) -> Result<(), AirError> {
+        remove_file(&self.state())?;
+        for path in everything(&self.days())? {
+            if !wanted.iter().any(|wanted| wanted.starts_with(&path)) {
+                remove_folder(&path)?;
+            }
+        }
+        everything(&self.recent())?.iter().filter(|path| !wanted.contains(*path)).try_for_each(|path| remove_file(path))
+    }
+
+    pub(crate) fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// The note of which list in a bucket this is a copy of.
+    pub(crate) fn shared(&self) -> PathBuf {
+        self.here().join("shared")
+    }
+
+    /// Where everything of this configuration lies.
+    pub(crate) fn here(&self) -> PathBuf {
         self.root.join(&self.fingerprint)
     }
+}
+
+fn open_lock(root: &Path) -> Result<(File, PathBuf), AirError> {
+    std::fs::create_dir_all(root).map_err(AirError::file("create", root))?;
+    let path = root.join("lock");
+    let lock = File::options().create(true).truncate(false).write(true).open(&path);
+    Ok((lock.map_err(AirError::file("open", &path))?, path))
 }
 
 fn wait_for(lock: &File, path: &Path) -> Result<(), AirError> {
@@ -167,6 +225,13 @@ fn everything(folder: &Path) -> Result<Vec<PathBuf>, AirError> {
             .map_err(AirError::file("list", folder)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(AirError::file("list", folder)(error)),
+    }
+}
+
+fn remove_file(path: &Path) -> Result<(), AirError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(AirError::file("remove", path)(error)),
+        _ => Ok(()),
     }
 }
 

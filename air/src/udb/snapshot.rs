@@ -145,9 +145,9 @@ fn read_manifest(text: &str, folder: &Path) -> Option<Snapshot> {
 fn write_inputs(inputs: &Inputs) -> String {
     let mut text = String::new();
     for (path, Known { id, order }) in inputs {
-        let FileId { size_bytes, modified_ns, inode } = id;
+        let FileId { size_bytes, modified_ns, tag } = id;
         let ContentOrder { version, generation } = order;
-        let line = writeln!(text, "{path}\t{version}\t{generation}\t{size_bytes}\t{modified_ns}\t{inode}");
+        let line = writeln!(text, "{path}\t{version}\t{generation}\t{size_bytes}\t{modified_ns}\t{tag}");
         line.expect("writing to a String cannot fail");
     }
     text
@@ -160,7 +160,7 @@ fn read_input(line: &str) -> Option<(String, Known)> {
     let order = ContentOrder { version, generation: Generation(fields.next()?.parse().ok()?) };
     let size_bytes = fields.next()?.parse().ok()?;
     let modified_ns = fields.next()?.parse().ok()?;
-    let id = FileId { size_bytes, modified_ns, inode: fields.next()?.parse().ok()? };
+    let id = FileId { size_bytes, modified_ns, tag: fields.next()?.parse().ok()? };
     fields.next().is_none().then_some((path, Known { id, order }))
 }
 
@@ -172,7 +172,7 @@ mod tests {
     fn a_manifest_reads_back_and_a_torn_one_does_not() {
         let folder = tempfile::tempdir().unwrap();
         let known = |generation| Known {
-            id: FileId { size_bytes: 7, modified_ns: -8, inode: 9 },
+            id: FileId { size_bytes: 7, modified_ns: -8, tag: 9 },
             order: ContentOrder { version: FeatureVersion(2), generation: Generation(generation) },
         };
         let inputs: Inputs = [("a/year=2018/x.parquet", 3), ("b/x%2E.parquet", 1)]

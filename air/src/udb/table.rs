@@ -1,6 +1,5 @@
 //! The SQL table `udb.<feature>`: the runs of the latest daily snapshot.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,10 +14,13 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::PartitionStream;
 use neartime_model::FeatureName;
+use tokio::runtime::Handle;
 
 use super::dictionary::{Dictionary, Kind, Origin};
-use super::folder::{days, dictionary, visible};
+use super::folder::{Folder, days, dictionary, visible};
 use super::lanes::{Lanes, keys};
+use super::mirror::Mirror;
+use super::place::UdbPlace;
 use super::record::Entry;
 use super::snapshot::Snapshot;
 use super::users_file::UsersFile;
@@ -35,7 +37,7 @@ const ATTEMPTS: usize = 5;
 /// Columns: the feature's keys and `item` (Utf8), `run_min` and `run_max` (Timestamp(ms, UTC)).
 #[derive(Debug)]
 pub struct UdbTable {
-    root: PathBuf,
+    place: UdbPlace,
     fingerprint: String,
     lane: u8,
     side: Side,
@@ -59,8 +61,8 @@ struct Names {
 }
 
 impl UdbTable {
-    /// The table of a feature of the report, whose user database lies at `root`; `None` if the report does not use it.
-    pub fn new(config: &AirConfig, root: &Path, feature: &FeatureName) -> Option<Self> {
+    /// The table of a feature of the report, whose user database lies there; `None` if the report does not use it.
+    pub fn new(config: &AirConfig, place: &UdbPlace, feature: &FeatureName) -> Option<Self> {
         let lanes = Lanes::new(config);
         let (number, lane) = lanes.iter().find(|(_, lane)| lane.member.table.name == *feature)?;
         let time = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
@@ -70,7 +72,16 @@ impl UdbTable {
         fields.extend(["run_min", "run_max"].map(|name| Field::new(name, time.clone(), false)));
         let schema = Arc::new(Schema::new(fields));
         let (side, fingerprint) = (lane.side, lanes.fingerprint());
-        Some(Self { root: root.to_owned(), fingerprint, lane: number, side, schema })
+        Some(Self { place: place.clone(), fingerprint, lane: number, side, schema })
+    }
+
+    /// Makes the folder what the bucket holds, unless a report is being made in it: then it just was.
+    fn fetch(place: &UdbPlace, fingerprint: String, runtime: Handle) -> Result<(), AirError> {
+        let Some(bucket) = &place.bucket else { return Ok(()) };
+        match Folder::try_lock(&place.folder, fingerprint)? {
+            Some(folder) => Mirror::new(bucket, &folder, runtime).fetch().map(drop),
+            None => Ok(()),
+        }
     }
 
     fn open(&self) -> Result<Vec<Arc<dyn PartitionStream>>, AirError> {
@@ -86,7 +97,7 @@ impl UdbTable {
 
     fn open_latest(&self) -> Result<Vec<Arc<dyn PartitionStream>>, AirError> {
         let mut latest: Option<Snapshot> = None;
-        for folder in visible(&days(&self.root, &self.fingerprint))? {
+        for folder in visible(&days(&self.place.folder, &self.fingerprint))? {
             let snapshot = Snapshot::open(&folder)?;
             if latest.as_ref().is_none_or(|latest| latest.end < snapshot.end) {
                 latest = Some(snapshot);
@@ -95,7 +106,7 @@ impl UdbTable {
         let Some(latest) = latest else { return Ok(Vec::new()) };
         // Once they are open, the files outlive their names. The dictionary holds all that they refer to.
         let files = (0..latest.buckets).map(|bucket| latest.bucket(bucket)).collect::<Result<Vec<_>, _>>()?;
-        let dictionary = Dictionary::open(&dictionary(&self.root, &self.fingerprint))?;
+        let dictionary = Dictionary::open(&dictionary(&self.place.folder, &self.fingerprint))?;
         if !dictionary.covers(latest.names) {
             return Err(AirError::DamagedUdb {
                 path: dictionary.path().to_owned(),
@@ -127,6 +138,9 @@ impl TableProvider for UdbTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let (place, fingerprint, runtime) = (self.place.clone(), self.fingerprint.clone(), Handle::current());
+        let fetched = tokio::task::spawn_blocking(move || Self::fetch(&place, fingerprint, runtime)).await;
+        fetched.map_err(|ended| DataFusionError::External(Box::new(ended)))?.map_err(external)?;
         let buckets = self.open().map_err(external)?;
         let table = StreamingTable::try_new(Arc::clone(&self.schema), buckets)?;
         table.scan(state, projection, filters, limit).await
