@@ -156,6 +156,8 @@ impl App {
             jobs: self.jobs(&registry).await?,
             tasks: self.tasks().await?,
             sources: registry.sources,
+            queues: Vec::new(),
+            streams: Vec::new(),
             offline: self.offline()?,
             online: self.online().await?,
             observer,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use neartime_air::Publisher;
 use neartime_console::{Bound, Console, Health, LiveReport, Metrics};
 use neartime_model::{Clock, Instant};
-use neartime_scheduler::{Event, Observer, ReadCounts, Release, RunEnded};
+use neartime_scheduler::{Event, Observer, ReadCounts, Release, RunEnded, ShardLabel};
 use neartime_tasks_db::TasksDb;
 
 /// Counts what happens, for whoever looks.
@@ -50,6 +50,17 @@ impl Observer for Watch {
                 metrics.discovery_failed(source, channel.as_str());
                 self.health.discovery_failed(source, channel.as_str(), error);
             }
+            Event::Received { queue, outcome } => metrics.queue_messages(queue, outcome.as_str(), 1),
+            Event::Streamed { shard, taken, ignored, refused, behind } => {
+                for (outcome, records) in [("taken", *taken), ("ignored", *ignored), ("refused", *refused)] {
+                    metrics.stream_records(&shard.source, outcome, records);
+                }
+                if behind.is_some() {
+                    metrics.stream_behind(&labelled(shard), *behind);
+                }
+            }
+            Event::StreamGap { shard, .. } => metrics.stream_gap(&labelled(shard)),
+            Event::ShardLeft(shard) => metrics.stream_behind(&labelled(shard), None),
             Event::Claimed { task, took } => metrics.claimed(&task.source, *took),
             Event::Stepped { step, took, .. } => metrics.stepped(step.as_str(), *took),
             Event::RunEnded { task, feature, end, dropped } => {
@@ -81,6 +92,11 @@ impl Observer for Watch {
             }
         }
     }
+}
+
+fn labelled(shard: &ShardLabel) -> neartime_console::ShardLabel {
+    let ShardLabel { source, stream, shard } = shard.clone();
+    neartime_console::ShardLabel { source, stream, shard }
 }
 
 /// The report that a publisher shows.

@@ -59,13 +59,18 @@ impl Scheduler {
         });
         self.edges.observer.observe(&Event::Started);
         let (stop, stopping) = watch::channel(Stop::Work);
-        let wake = Notify::new();
+        let wake = Arc::new(Notify::new());
         let life = async {
             let workers = (0..self.settings.workers).map(|_| self.work_until(stopping.clone(), &wake));
-            let listing = self.edges.sources.iter().map(|source| self.list_until(source, stopping.clone(), &wake));
+            let listing = self.edges.listed().map(|source| self.list_until(source, stopping.clone(), &wake));
+            let queues = self.edges.queues.iter().map(|queue| self.receive_until(queue, stopping.clone(), &wake));
+            let streams = self.edges.streams.iter().filter_map(|stream| self.streaming(stream));
+            let streams = streams.map(|stream| stream.read_until(stopping.clone(), Arc::clone(&wake)));
             tokio::join!(
                 futures::future::join_all(workers),
                 futures::future::join_all(listing),
+                futures::future::join_all(queues),
+                futures::future::join_all(streams),
                 self.keep_schedules_until(stopping.clone()),
             );
         };
@@ -196,12 +201,12 @@ pub(crate) enum Stop {
     GiveBack,
 }
 
-fn is_stopping(stopping: &watch::Receiver<Stop>) -> bool {
+pub(crate) fn is_stopping(stopping: &watch::Receiver<Stop>) -> bool {
     *stopping.borrow() != Stop::Work
 }
 
 /// Rests for `time`, or until there is something to do.
-async fn rest(time: Duration, stopping: &watch::Receiver<Stop>, wake: &Notify) {
+pub(crate) async fn rest(time: Duration, stopping: &watch::Receiver<Stop>, wake: &Notify) {
     let mut stopping = stopping.clone();
     tokio::select! {
         () = tokio::time::sleep(time) => {}

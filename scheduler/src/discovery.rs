@@ -73,7 +73,8 @@ pub(crate) async fn pass(
     Ok(discovered)
 }
 
-fn registration(work: &SourceWork, files: &[Found]) -> Registration {
+/// These files, for one transaction.
+pub(crate) fn registration(work: &SourceWork, files: &[Found]) -> Registration {
     let file = |found: &Found| FileRegistration {
         key: found.key.clone(),
         version: found.version.clone(),

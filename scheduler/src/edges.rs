@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use neartime_engine::CompiledFeature;
+use neartime_ingest::channel::{EventStream, Queue};
 use neartime_ingest::{Due, Source};
 use neartime_model::{Clock, FeatureName, SourceName, Span};
 use neartime_stores::{FeaturesStore, OnlineStore};
@@ -22,12 +23,46 @@ pub struct SourceWork {
     pub features: Vec<Arc<CompiledFeature>>,
 }
 
+/// A queue and the sources that it tells of. Several sources may share one, and then it must be read for all of them
+/// at once: deleting a message deletes it for all.
+#[derive(Clone, Debug)]
+pub struct QueueWork {
+    /// The queue.
+    pub queue: Arc<dyn Queue>,
+    /// The sources, by name.
+    pub sources: Vec<SourceName>,
+}
+
+/// A source's stream.
+#[derive(Clone, Debug)]
+pub struct StreamWork {
+    /// The source.
+    pub source: SourceName,
+    /// The stream.
+    pub stream: Arc<dyn EventStream>,
+    /// What its records are.
+    pub carries: Carries,
+}
+
+/// What the records of a stream are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// Names of raw files.
+    Keys,
+    /// Events, of which raw files are made here; only those count, and the location is never listed.
+    Events,
+}
+
 /// The databases, stores, sources and jobs that the scheduler works with.
 pub struct Edges {
     /// The task database.
     pub tasks: Arc<dyn TasksDb>,
     /// Every source of the configuration.
     pub sources: Vec<SourceWork>,
+    /// The queues that tell of their files.
+    pub queues: Vec<QueueWork>,
+    /// The streams that tell of their files, or carry their events.
+    pub streams: Vec<StreamWork>,
     /// Where Parquet files go.
     pub offline: Arc<FeaturesStore>,
     /// Where lookups find their rows; `None` where the configuration has no online store.
@@ -64,6 +99,14 @@ pub struct Settings {
 impl Edges {
     pub(crate) fn source(&self, name: &SourceName) -> Option<&SourceWork> {
         self.sources.iter().find(|work| work.source.name == *name)
+    }
+
+    /// The sources whose locations are listed: all but those whose files are made from a stream of events.
+    pub(crate) fn listed(&self) -> impl Iterator<Item = &SourceWork> {
+        let made = |name: &SourceName| {
+            self.streams.iter().any(|stream| stream.source == *name && stream.carries == Carries::Events)
+        };
+        self.sources.iter().filter(move |work| !made(&work.source.name))
     }
 
     pub(crate) fn source_names(&self) -> Vec<SourceName> {

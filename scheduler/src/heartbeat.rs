@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use neartime_model::{Span, chain};
-use neartime_tasks_db::{CronLease, Heart, HeartSource, Lease};
+use neartime_tasks_db::{CronLease, Heart, HeartSource, Lease, ShardLease, TasksError};
 use tokio::sync::watch;
 
 /// Beats in the time that one lease lasts; the last of them is the margin at which a worker stops by itself.
@@ -45,6 +45,7 @@ pub(crate) struct Heartbeats {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Held {
     Task(Lease),
+    Shard(ShardLease),
     Cron(String, neartime_model::Fence),
 }
 
@@ -79,6 +80,11 @@ impl Heartbeats {
     /// Keeps a task's claim alive; `asked_at` is just before the claim was sent.
     pub(crate) fn hold(&self, lease: Lease, asked_at: Instant) -> Hold {
         self.insert(Held::Task(lease), asked_at, neartime_model::Instant::EPOCH)
+    }
+
+    /// Keeps a shard's claim alive.
+    pub(crate) fn hold_shard(&self, lease: ShardLease, asked_at: Instant) -> Hold {
+        self.insert(Held::Shard(lease), asked_at, neartime_model::Instant::EPOCH)
     }
 
     /// Keeps a cron job's claim alive.
@@ -135,8 +141,8 @@ impl Beating {
     }
 
     async fn beat(&self, heart: &mut Option<Box<dyn Heart>>) {
-        let (leases, crons) = self.due();
-        if leases.is_empty() && crons.is_empty() {
+        let due = self.due();
+        if due.is_empty() {
             return;
         }
         if heart.is_none() {
@@ -149,39 +155,61 @@ impl Beating {
             }
         }
         let open = heart.as_mut().expect("opened above");
-        let sent_at = Instant::now();
-        match open.beat(&leases, self.lease).await {
-            Ok(lost) => self.renew(&leases, &lost, sent_at),
-            Err(error) => tracing::warn!(error = chain(&error), "a heartbeat failed"),
-        }
-        for cron in crons {
+        self.beat_tasks(open.as_mut(), due.tasks).await;
+        self.beat_shards(open.as_mut(), due.shards).await;
+        for cron in due.crons {
             let key = Held::Cron(cron.name.clone(), cron.fence);
             let sent_at = Instant::now();
             match open.beat_cron(&cron, self.lease).await {
                 Ok(()) => self.note(&key, Ok(sent_at)),
                 Err(error) if error.is_lease_lost() => self.note(&key, Err(Lost::TakenOver)),
-                Err(error) => tracing::warn!(error = chain(&error), "a heartbeat failed"),
+                Err(error) => failed(&error),
             }
         }
     }
 
-    fn due(&self) -> (Vec<Lease>, Vec<CronLease>) {
-        let (mut leases, mut crons) = (Vec::new(), Vec::new());
+    async fn beat_tasks(&self, heart: &mut dyn Heart, leases: Vec<Lease>) {
+        if leases.is_empty() {
+            return;
+        }
+        let sent_at = Instant::now();
+        match heart.beat(&leases, self.lease).await {
+            Ok(lost) => self.renew(leases.into_iter().map(|lease| (lost.contains(&lease), Held::Task(lease))), sent_at),
+            Err(error) => failed(&error),
+        }
+    }
+
+    async fn beat_shards(&self, heart: &mut dyn Heart, leases: Vec<ShardLease>) {
+        if leases.is_empty() {
+            return;
+        }
+        let sent_at = Instant::now();
+        match heart.beat_shards(&leases, self.lease).await {
+            Ok(lost) => {
+                self.renew(leases.into_iter().map(|lease| (lost.contains(&lease), Held::Shard(lease))), sent_at)
+            }
+            Err(error) => failed(&error),
+        }
+    }
+
+    fn due(&self) -> DueBeats {
+        let mut due = DueBeats::default();
         for (key, pulse) in lock(&self.held).iter() {
             match key {
-                Held::Task(lease) => leases.push(*lease),
+                Held::Task(lease) => due.tasks.push(*lease),
+                Held::Shard(lease) => due.shards.push(lease.clone()),
                 Held::Cron(name, fence) => {
-                    crons.push(CronLease { name: name.clone(), fence: *fence, due_at: pulse.due_at });
+                    due.crons.push(CronLease { name: name.clone(), fence: *fence, due_at: pulse.due_at });
                 }
             }
         }
-        (leases, crons)
+        due
     }
 
-    fn renew(&self, leases: &[Lease], lost: &[Lease], sent_at: Instant) {
-        for lease in leases {
-            let beat = if lost.contains(lease) { Err(Lost::TakenOver) } else { Ok(sent_at) };
-            self.note(&Held::Task(*lease), beat);
+    /// What is lost is told so, the rest lives on.
+    fn renew(&self, beaten: impl Iterator<Item = (bool, Held)>, sent_at: Instant) {
+        for (is_lost, key) in beaten {
+            self.note(&key, if is_lost { Err(Lost::TakenOver) } else { Ok(sent_at) });
         }
     }
 
@@ -201,6 +229,24 @@ impl Beating {
             }
         }
     }
+}
+
+/// The claims to keep alive.
+#[derive(Default)]
+struct DueBeats {
+    tasks: Vec<Lease>,
+    shards: Vec<ShardLease>,
+    crons: Vec<CronLease>,
+}
+
+impl DueBeats {
+    fn is_empty(&self) -> bool {
+        self.tasks.is_empty() && self.shards.is_empty() && self.crons.is_empty()
+    }
+}
+
+fn failed(error: &TasksError) {
+    tracing::warn!(error = chain(error), "a heartbeat failed");
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -18,9 +18,11 @@ mod heartbeat;
 mod home;
 mod observer;
 mod once;
+mod queues;
 mod rebuild;
 mod run;
 mod step;
+mod streams;
 mod task;
 mod worker;
 
@@ -28,7 +30,9 @@ pub use backoff::Backoff;
 pub use cron::{CronJob, Job};
 pub use daemon::Scheduler;
 pub use discovery::Discovered;
-pub use edges::{Edges, Settings, SourceWork};
-pub use observer::{Channel, Event, Observer, ReadCounts, Release, RunEnded, Step, TaskLabel, Unobserved};
+pub use edges::{Carries, Edges, QueueWork, Settings, SourceWork, StreamWork};
+pub use observer::{
+    Channel, Event, Observer, QueueOutcome, ReadCounts, Release, RunEnded, ShardLabel, Step, TaskLabel, Unobserved,
+};
 pub use once::{OnceError, Summary};
 pub use rebuild::RebuildError;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use neartime_model::{Chunk, FeatureName, FileKey, FilePath, SourceName};
+use neartime_model::{Chunk, FeatureName, FileKey, FilePath, SourceName, Span};
 use neartime_tasks_db::{ReasonCount, TaskState};
 
 /// Something that happened to a chunk, a run or a source.
@@ -31,6 +31,35 @@ pub enum Event {
         /// What went wrong.
         error: String,
     },
+    /// A message of a queue was taken care of.
+    Received {
+        /// The queue's name.
+        queue: String,
+        /// What became of it.
+        outcome: QueueOutcome,
+    },
+    /// A page of a stream was read, and what it tells is registered or kept to be written.
+    Streamed {
+        /// Which shard.
+        shard: ShardLabel,
+        /// Records that were taken in.
+        taken: u64,
+        /// Records that tell of nothing of ours.
+        ignored: u64,
+        /// Records that were not understood.
+        refused: u64,
+        /// How far reading is behind the newest record.
+        behind: Option<Span>,
+    },
+    /// Records had left a stream before they were read.
+    StreamGap {
+        /// Which shard.
+        shard: ShardLabel,
+        /// Which records.
+        gap: String,
+    },
+    /// This process no longer reads a shard.
+    ShardLeft(ShardLabel),
     /// A worker took a task.
     Claimed {
         /// The task.
@@ -112,6 +141,39 @@ impl Channel {
             Self::Stream => "stream",
         }
     }
+}
+
+/// What became of a queue's message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum QueueOutcome {
+    /// What it tells is registered, and it is deleted.
+    Registered,
+    /// It tells of nothing new, a test for one, and is deleted.
+    Ignored,
+    /// It is not understood, and left to the dead-letter queue.
+    Left,
+}
+
+impl QueueOutcome {
+    /// As logs and metrics write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Registered => "registered",
+            Self::Ignored => "ignored",
+            Self::Left => "left",
+        }
+    }
+}
+
+/// The words that name a shard to people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardLabel {
+    /// The source.
+    pub source: SourceName,
+    /// The stream.
+    pub stream: String,
+    /// The shard.
+    pub shard: String,
 }
 
 /// A part of the work on a claim.

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::Backoff;
 use crate::daemon::{Scheduler, Stop};
-use crate::discovery::{self, PassError};
+use crate::discovery;
 use crate::worker::{SERVICE_DELAY, Turn};
 
 /// How long to wait before a service is tried again, or another process's claims are looked at again.
@@ -42,9 +42,9 @@ pub enum OnceError {
         /// What was away.
         note: String,
     },
-    /// A source's location cannot be listed, for a reason that waiting does not mend.
-    #[error("listing a source failed: {note}")]
-    Listing {
+    /// Files cannot be discovered, for a reason that waiting does not mend.
+    #[error("discovering files failed: {note}")]
+    Discovery {
         /// What went wrong.
         note: String,
         /// What the caller should do.
@@ -57,7 +57,7 @@ impl Classify for OnceError {
         match self {
             Self::Tasks(error) => error.kind(),
             Self::ServiceAway { .. } => ErrorKind::Unavailable,
-            Self::Listing { kind, .. } => *kind,
+            Self::Discovery { kind, .. } => *kind,
         }
     }
 }
@@ -86,6 +86,12 @@ impl Scheduler {
             tracing::warn!(error = chain(&error), "old temporary files could not be removed");
         }
         let mut summary = self.discover_everything().await?;
+        for queue in &self.edges.queues {
+            self.with_patience(|| self.receive_all(queue)).await?;
+        }
+        for stream in self.edges.streams.iter().filter_map(|stream| self.streaming(stream)) {
+            self.with_patience(|| stream.clone().read_all()).await?;
+        }
         self.arm_missing_runs().await?;
         self.drain().await?;
         for count in self.edges.tasks.counts().await? {
@@ -99,23 +105,32 @@ impl Scheduler {
 
     async fn discover_everything(&self) -> Result<Summary, OnceError> {
         let mut summary = Summary::default();
-        for source in &self.edges.sources {
-            let mut away = Away::default();
-            let discovered = loop {
-                match discovery::pass(&self.edges, source, Scope::Everything, &mut Seen::default()).await {
-                    Ok(discovered) => break discovered,
-                    Err(PassError::Tasks(error)) => return Err(error.into()),
-                    Err(error) if error.kind() == ErrorKind::Unavailable => {
-                        away.note(chain(&error), self.settings.patience)?;
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                    Err(error) => return Err(OnceError::Listing { note: chain(&error), kind: error.kind() }),
-                }
-            };
+        for source in self.edges.listed() {
+            let pass = || async { discovery::pass(&self.edges, source, Scope::Everything, &mut Seen::default()).await };
+            let discovered = self.with_patience(pass).await?;
             summary.matched += discovered.matched;
             summary.unmatched += discovered.unmatched;
         }
         Ok(summary)
+    }
+
+    /// Tries again while a service is away.
+    async fn with_patience<T, E, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, OnceError>
+    where
+        E: Classify + 'static,
+        F: Future<Output = Result<T, E>>,
+    {
+        let mut away = Away::default();
+        loop {
+            match attempt().await {
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    away.note(chain(&error), self.settings.patience)?;
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => return Err(OnceError::Discovery { note: chain(&error), kind: error.kind() }),
+                Ok(done) => return Ok(done),
+            }
+        }
     }
 
     /// Works until nothing is due and nobody holds a claim: a claim of a process that was killed is taken over when

@@ -82,9 +82,11 @@ pub async fn announced(sources: &[&Source], objects: &[ObjectNotice]) -> Result<
             *(if elsewhere { &mut announced.elsewhere } else { &mut announced.unwanted }) += 1;
         }
     }
-    let mut found = stream::iter(files)
-        .map(|(index, source, at, object)| async move { Ok((index, found(source, at, object).await?)) })
-        .buffered(ASKED_AT_ONCE);
+    // Made before they are awaited: a closure that lives across an await keeps callers from spawning this.
+    let asking = files
+        .into_iter()
+        .map(|(index, source, at, object)| async move { Ok((index, found(source, at, object).await?)) });
+    let mut found = stream::iter(asking.collect::<Vec<_>>()).buffered(ASKED_AT_ONCE);
     while let Some((index, found)) = found.try_next().await? {
         match found {
             Some(found) => announced.files[index].push(found),
