@@ -31,12 +31,15 @@ pub fn ddl(table: &FeatureTable, location: &str) -> String {
     properties.extend(partitions.iter().flat_map(|column| projection(*column, table.width)));
     properties.push(property("storage.location.template", &template));
     format!(
-        "-- Queries should name a year and a month: Athena looks into every folder that they leave possible.\n\
-         CREATE EXTERNAL TABLE IF NOT EXISTS `features_store`.{} (\n{}\n)\nCOMMENT {}\nPARTITIONED BY (\n{}\n)\n\
+        "-- {}: {} of {}, version {}. Name a year and a month in queries: Athena looks into every folder that they allow.\n\
+         CREATE EXTERNAL TABLE IF NOT EXISTS `features_store`.{} (\n{}\n)\nPARTITIONED BY (\n{}\n)\n\
          STORED AS PARQUET\nLOCATION {}\nTBLPROPERTIES (\n{}\n);\n",
+        table.name,
+        table.engine,
+        table.source,
+        table.version,
         quoted(table.name.as_str()),
         columns.collect::<Vec<_>>().join(",\n"),
-        text(&format!("neartime: {} of {}, version {}", table.engine, table.source, table.version)),
         partitioned_by.collect::<Vec<_>>().join(",\n"),
         text(&folder),
         properties.join(",\n"),
