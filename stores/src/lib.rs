@@ -19,5 +19,7 @@ pub use offline::{
     ConditionalPut, FeaturesStore, Footer, PartitionFile, Published, PublishedFile, Publisher, Put, PutCondition,
     PutOutcome, Staged,
 };
+#[cfg(feature = "cassandra")]
+pub use online::{CassandraOnlineStore, CassandraOptions};
 pub use online::{OnlinePublished, OnlineStore, Rebuilt, SqliteOnlineStore, lookup, publish_online, rebuild_latest};
 pub use sql::{Answer, SqlSession};

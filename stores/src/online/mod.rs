@@ -3,13 +3,18 @@
 //! One table a feature. Every write carries a timestamp (the event time, or the fence of the claim) and applies only
 //! if the row's own is not higher, so that replay and disorder are no-ops. Rows are folded at read, never at write.
 
+#[cfg(feature = "cassandra")]
+mod cassandra;
+#[cfg(test)]
+mod contract;
 mod lookup;
 mod publish;
 mod rebuild;
+mod rows;
 mod sqlite;
-#[cfg(test)]
-mod tests;
 
+#[cfg(feature = "cassandra")]
+pub use cassandra::{CassandraOnlineStore, CassandraOptions};
 pub use lookup::lookup;
 pub use publish::{OnlinePublished, publish_online};
 pub use rebuild::{Rebuilt, rebuild_latest};
@@ -22,8 +27,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
-use neartime_engine::FeatureTable;
-use neartime_model::{Fence, Instant};
+use neartime_engine::{FeatureTable, OnlineLayout};
+use neartime_model::{Fence, Instant, Span};
 
 use crate::{PartitionFile, StoreError};
 
@@ -58,4 +63,25 @@ pub trait OnlineStore: Send + Sync + fmt::Debug {
 
     /// Removes every row of the feature, tombstones too.
     async fn truncate(&self, table: &FeatureTable) -> Result<(), StoreError>;
+}
+
+/// Refuses a window over a table that has no chunks.
+fn check_window(table: &FeatureTable, chunks: Option<&Range<Instant>>) -> Result<(), StoreError> {
+    if chunks.is_some() && table.online == OnlineLayout::Latest {
+        return Err(StoreError::invalid(format!(
+            "`{}` keeps only the latest row of each key: ask without a window",
+            table.name
+        )));
+    }
+    Ok(())
+}
+
+/// When the retention of a file's rows is over; `None` is never.
+fn expires_at(file: &PartitionFile) -> Option<Instant> {
+    file.table.retention.map(|retention| file.chunk.end() + retention)
+}
+
+/// The first whole millisecond that is not before `instant`: `data_chunk` is whole milliseconds.
+fn ceiled_millis(instant: Instant) -> i64 {
+    (instant + Span::from_micros(999)).as_millis()
 }

@@ -18,22 +18,27 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use futures::TryStreamExt;
-use neartime_engine::{FeatureTable, OnlineLayout};
+use neartime_engine::FeatureTable;
 use neartime_model::{Clock, FeatureName, Fence, Instant, Span};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, SqlitePool};
 use tokio::sync::mpsc::Sender;
 
 use self::in_place::TableInPlace;
-use self::rows::{BatchBuilder, BoundRows};
+use self::rows::BoundRows;
 use self::statements::{Statements, declared_type};
 use super::OnlineStore;
+use super::rows::{BatchBuilder, OnlineRows};
+use super::{ceiled_millis, expires_at};
 use crate::{PartitionFile, StoreError};
 
 /// Rows of one statement, largest first: a statement costs a trip to the connection's thread, however many rows it has.
 /// At most 32,766 values may be bound to one.
 const STATEMENT_ROWS: [usize; 3] = [512, 32, 1];
 const MAX_BOUND: usize = 32_766;
+
+/// Rows of one batch that a read gives.
+const READ_ROWS: usize = 1024;
 
 /// How long a writer waits for another process to commit.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -74,8 +79,8 @@ impl SqliteOnlineStore {
         Ok(Self { writer, readers, clock, purged_at: Mutex::default() })
     }
 
-    async fn upsert(&self, table: &FeatureTable, rows: &BoundRows<'_>) -> Result<(), StoreError> {
-        if rows.len() == 0 {
+    async fn upsert(&self, table: &FeatureTable, rows: &BoundRows) -> Result<(), StoreError> {
+        if rows.rows.len() == 0 {
             return Ok(());
         }
         let name = &table.name;
@@ -86,7 +91,7 @@ impl SqliteOnlineStore {
         let mut done = 0;
         for size in STATEMENT_ROWS.into_iter().filter(|size| size * bound <= MAX_BOUND) {
             let sql: Arc<str> = Arc::from(statements.upsert(size));
-            while rows.len() - done >= size {
+            while rows.rows.len() - done >= size {
                 let query = sqlx::query_with(AssertSqlSafe(Arc::clone(&sql)), rows.arguments(done, size)?);
                 query.execute(&mut *transaction).await.map_err(error)?;
                 done += size;
@@ -97,7 +102,7 @@ impl SqliteOnlineStore {
 
     /// Whether rows of this file are past their retention already.
     fn is_expired(&self, file: &PartitionFile) -> bool {
-        file.table.retention.is_some_and(|retention| file.chunk.end() + retention <= self.clock.now())
+        expires_at(file).is_some_and(|end| end <= self.clock.now())
     }
 
     async fn purge(&self, table: &FeatureTable) -> Result<(), StoreError> {
@@ -157,20 +162,16 @@ impl OnlineStore for SqliteOnlineStore {
         if self.is_expired(file) {
             return Ok(());
         }
-        self.upsert(&file.table, &BoundRows::upserts(file, fence, &rows)?).await
+        let rows = OnlineRows::upserts(file, fence, &rows)?;
+        self.upsert(&file.table, &BoundRows { rows, expires_at: expires_at(file), deleted: false }).await
     }
 
     async fn delete(&self, file: &PartitionFile, fence: Fence, keys: RecordBatch) -> Result<(), StoreError> {
-        if file.table.online == OnlineLayout::Latest {
-            return Err(StoreError::broken_rule(format!(
-                "rows of `{}` are never deleted: rebuild it",
-                file.table.name
-            )));
-        }
+        let rows = OnlineRows::tombstones(file, fence, &keys)?;
         if self.is_expired(file) {
             return Ok(());
         }
-        self.upsert(&file.table, &BoundRows::tombstones(file, fence, &keys)?).await
+        self.upsert(&file.table, &BoundRows { rows, expires_at: expires_at(file), deleted: true }).await
     }
 
     async fn read(
@@ -179,12 +180,7 @@ impl OnlineStore for SqliteOnlineStore {
         entity: &str,
         chunks: Option<Range<Instant>>,
     ) -> Result<SendableRecordBatchStream, StoreError> {
-        if chunks.is_some() && table.online == OnlineLayout::Latest {
-            return Err(StoreError::invalid(format!(
-                "`{}` keeps only the latest row of each key: ask without a window",
-                table.name
-            )));
-        }
+        super::check_window(table, chunks.as_ref())?;
         let mut rows = RecordBatchReceiverStream::builder(table.output.arrow(), 2);
         let question = Question {
             readers: self.readers.clone(),
@@ -235,12 +231,12 @@ impl Question {
         let mut found = query.fetch(&mut *connection);
         let mut batch = BatchBuilder::new(self.table.output.arrow());
         while let Some(row) = found.try_next().await.map_err(error)? {
-            batch.push(&row).map_err(error)?;
-            if batch.is_full() && batches.send(Ok(batch.finish()?)).await.is_err() {
+            rows::push(&mut batch, &row).map_err(error)?;
+            if batch.rows() == READ_ROWS && batches.send(Ok(batch.finish()?)).await.is_err() {
                 return Ok(());
             }
         }
-        if !batch.is_empty() {
+        if batch.rows() > 0 {
             batches.send(Ok(batch.finish()?)).await.ok();
         }
         Ok(())
@@ -259,11 +255,6 @@ async fn connect_patiently(options: SqliteConnectOptions) -> Result<SqlitePool, 
             opened => return opened,
         }
     }
-}
-
-/// The first whole millisecond that is not before `instant`: `data_chunk` is whole milliseconds.
-fn ceiled_millis(instant: Instant) -> i64 {
-    (instant + Span::from_micros(999)).as_millis()
 }
 
 fn sqlite_error(attempted: String, error: sqlx::Error) -> StoreError {

@@ -17,7 +17,8 @@ use std::fmt::Write as _;
 use datafusion::arrow::datatypes::DataType;
 use neartime_engine::{FeatureTable, OnlineLayout, OutputColumn, Role};
 
-const PLACE: [&str; 2] = ["data_chunk", "file_path"];
+use crate::online::rows::{DATA_CHUNK, primary_key};
+
 const DELETED: &str = "row.deleted";
 const EXPIRES: &str = "row.expires_at";
 
@@ -43,11 +44,7 @@ impl<'a> Statements<'a> {
 
     /// The columns of the primary key: entity, chunk and path, other keys, item.
     pub(super) fn primary_key(&self) -> Vec<&'a str> {
-        let mut keys: Vec<&str> = self.table.output.row_key().map(|column| column.name.as_str()).collect();
-        if self.per_chunk() {
-            keys.splice(1..1, PLACE);
-        }
-        keys
+        primary_key(self.table)
     }
 
     /// The columns that an upsert binds for each row, in this order.
@@ -59,14 +56,14 @@ impl<'a> Statements<'a> {
     pub(super) fn create(&self) -> String {
         let mut sql = format!("CREATE TABLE IF NOT EXISTS {} (", self.name());
         for key in self.primary_key() {
-            let kind = if key == PLACE[0] { "INTEGER" } else { "TEXT" };
+            let kind = if key == DATA_CHUNK { "INTEGER" } else { "TEXT" };
             write!(sql, "{} {kind} NOT NULL, ", quoted(key)).expect("writing to a String cannot fail");
         }
         for value in self.table.output.values() {
             write!(sql, "{}, ", declaration(value)).expect("writing to a String cannot fail");
         }
         // Newest chunks first, as the clustering order of a Cassandra table.
-        let order = |key: &&str| format!("{}{}", quoted(key), if *key == PLACE[0] { " DESC" } else { "" });
+        let order = |key: &&str| format!("{}{}", quoted(key), if *key == DATA_CHUNK { " DESC" } else { "" });
         let keys: Vec<String> = self.primary_key().iter().map(order).collect();
         sql + &format!(
             "write_ts INTEGER NOT NULL, {} INTEGER NOT NULL, {} INTEGER, PRIMARY KEY ({})) WITHOUT ROWID",

@@ -1,4 +1,5 @@
-//! Both stores together: whatever dies on the way, the next publish makes the online rows those of the file.
+//! Offline and online store together: whatever dies on the way, the next publish makes the online rows those of the
+//! file.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -14,19 +15,18 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use neartime_engine::{Count, FeatureTable, LastActionTime, OnlineLayout, Ratio};
-use neartime_model::{Fence, Instant, ManualClock, OutputName};
+use neartime_model::{Fence, FilePath, Instant, OutputName, Span};
 use object_store::ObjectMeta;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 
+use super::{AT, Backend};
 use crate::offline::DirectoryPublisher;
-use crate::testing::{batch, file, order, rows, table, users};
+use crate::testing::{batch, file, order, rows, rows_of, users};
 use crate::{
-    FeaturesStore, OnlineStore, PartitionFile, Publisher, Put, SqliteOnlineStore, Staged, StoreError, lookup,
-    publish_online, rebuild_latest,
+    FeaturesStore, OnlineStore, PartitionFile, Publisher, Put, Staged, StoreError, lookup, publish_online,
+    rebuild_latest,
 };
-
-const AT: &str = "2018-08-01T10:40:00Z";
 
 /// Steps left until the process dies; each step may die before or after it is done.
 #[derive(Clone, Debug)]
@@ -82,7 +82,7 @@ impl Publisher for MortalPublisher {
 }
 
 #[derive(Debug)]
-struct MortalOnline(SqliteOnlineStore, Fuse);
+struct MortalOnline(Arc<dyn OnlineStore>, Fuse);
 
 #[async_trait]
 impl OnlineStore for MortalOnline {
@@ -123,16 +123,14 @@ struct Stores {
     folder: tempfile::TempDir,
 }
 
-async fn stores() -> Stores {
+fn stores(backend: &Backend) -> Stores {
     let folder = tempfile::tempdir().unwrap();
     let fuse = Fuse::new();
     let root = folder.path().join("features");
     let prefix = Path::from_absolute_path(&root).unwrap();
     let publisher = MortalPublisher(DirectoryPublisher::new(root, Duration::from_secs(30)), fuse.clone());
     let offline = FeaturesStore::new(Arc::new(LocalFileSystem::new()), prefix, Arc::new(publisher));
-    let clock = Arc::new(ManualClock::new(AT.parse().unwrap()));
-    let online = SqliteOnlineStore::open(&folder.path().join("online.db"), clock).await.unwrap();
-    Stores { offline, online: MortalOnline(online, fuse.clone()), fuse, folder }
+    Stores { offline, online: MortalOnline(Arc::clone(&backend.store), fuse.clone()), fuse, folder }
 }
 
 impl Stores {
@@ -144,11 +142,12 @@ impl Stores {
         Ok(())
     }
 
-    /// The live users of the online table, by asking for each.
-    async fn live(&self, table: &Arc<FeatureTable>, of: Range<i64>) -> Vec<i64> {
+    /// The users that are live online for a file's chunk, by asking for each.
+    async fn live(&self, file: &PartitionFile, of: Range<i64>) -> Vec<i64> {
         let mut live = Vec::new();
         for user in of {
-            let found = self.online.read(table, &format!("u{user}"), None).await.unwrap();
+            let chunk = Some(file.chunk.start()..file.chunk.end());
+            let found = self.online.read(&file.table, &format!("u{user}"), chunk).await.unwrap();
             let found: Vec<RecordBatch> = found.try_collect().await.unwrap();
             live.extend(found.iter().flat_map(|batch| vec![user; batch.num_rows()]));
         }
@@ -160,14 +159,20 @@ impl Stores {
     }
 }
 
-#[tokio::test]
-async fn a_crash_at_any_step_loses_no_delete() {
+/// One chunk after the other, so that tests need no table of their own for each case.
+fn chunks() -> impl Iterator<Item = Instant> {
+    let first: Instant = AT.parse().unwrap();
+    (0..).map(move |chunk| first + Span::from_mins(10 * chunk))
+}
+
+pub(in crate::online) async fn a_crash_at_any_step_loses_no_delete(backend: &Backend) {
+    let table = backend.table("user_num_posts", OnlineLayout::PerChunk).await;
+    let mut chunks = chunks();
     // Steps of the walk that is cut off, and whether another generation or the same one comes next.
     for steps in 0..16 {
         for next in [vec![1, 4], vec![1, 2], vec![4]] {
-            let stores = stores().await;
-            let file = file(&table("user_num_posts", OnlineLayout::PerChunk), AT);
-            stores.online.ensure(&file.table).await.unwrap();
+            let stores = stores(backend);
+            let file = file(&table, &chunks.next().unwrap().to_string());
             stores.walk(&file, 1, 10, &[1, 2, 3]).await.unwrap();
             stores.fuse.set(steps);
             let cut = stores.walk(&file, 2, 20, &[1, 4]).await;
@@ -175,19 +180,19 @@ async fn a_crash_at_any_step_loses_no_delete() {
             stores.fuse.set(usize::MAX);
             let generation = if next == [1, 4] { 2 } else { 3 };
             stores.walk(&file, generation, 30, &next).await.unwrap();
-            assert_eq!(stores.live(&file.table, 0..6).await, next, "died after {steps} steps");
+            assert_eq!(stores.live(&file, 0..6).await, next, "died after {steps} steps");
             assert!(!stores.has_list(&file));
         }
     }
 }
 
-#[tokio::test]
-async fn random_crashes_and_zombies_end_in_the_last_file() {
+pub(in crate::online) async fn random_crashes_and_zombies_end_in_the_last_file(backend: &Backend) {
+    let table = backend.table("user_num_posts", OnlineLayout::PerChunk).await;
+    let mut chunks = chunks();
     for seed in 0..20 {
         let mut random = fastrand::Rng::with_seed(seed);
-        let stores = stores().await;
-        let file = file(&table("user_num_posts", OnlineLayout::PerChunk), AT);
-        stores.online.ensure(&file.table).await.unwrap();
+        let stores = stores(backend);
+        let file = file(&table, &chunks.next().unwrap().to_string());
         let content: BTreeMap<i64, Vec<i64>> =
             (1..8).map(|generation| (generation, (0..8).filter(|_| random.bool()).collect())).collect();
         let mut generation = 1;
@@ -203,16 +208,14 @@ async fn random_crashes_and_zombies_end_in_the_last_file() {
         }
         stores.fuse.set(usize::MAX);
         stores.walk(&file, generation, 100, &content[&generation]).await.unwrap();
-        assert_eq!(stores.live(&file.table, 0..8).await, content[&generation], "seed {seed}");
+        assert_eq!(stores.live(&file, 0..8).await, content[&generation], "seed {seed}");
         assert!(!stores.has_list(&file));
     }
 }
 
-#[tokio::test]
-async fn the_latest_time_falls_only_by_a_rebuild() {
-    let stores = stores().await;
-    let file = file(&table("user_last_login", OnlineLayout::Latest), AT);
-    stores.online.ensure(&file.table).await.unwrap();
+pub(in crate::online) async fn the_latest_time_falls_only_by_a_rebuild(backend: &Backend) {
+    let stores = stores(backend);
+    let file = file(&backend.table("user_last_login", OnlineLayout::Latest).await, AT);
     stores.walk(&file, 1, 10, &[1_533_118_000, 5]).await.unwrap();
     stores.walk(&file, 2, 20, &[5]).await.unwrap();
     assert!(!stores.has_list(&file));
@@ -224,45 +227,39 @@ async fn the_latest_time_falls_only_by_a_rebuild() {
     assert_eq!((found("u1533118000").await, found("u5").await), (0, 1));
 }
 
-#[tokio::test]
-async fn a_lookup_folds_chunks_and_paths_and_adds_ratios() {
-    let stores = stores().await;
-    let mut table = table("user_num_posts", OnlineLayout::PerChunk);
+pub(in crate::online) async fn a_lookup_folds_chunks_and_paths_and_adds_ratios(backend: &Backend) {
+    let mut table = backend.table("user_num_posts", OnlineLayout::PerChunk).await;
     let ratio = |name: &str, expression: &str| Ratio {
         name: OutputName::new(name).unwrap(),
         expression: expression.to_owned(),
     };
     table.ratios = vec![ratio("half", "actions_count / 2"), ratio("nothing", "actions_count / (actions_count - 7)")];
-    stores.online.ensure(&table).await.unwrap();
     for (at, path, value) in [
         ("2018-08-01T10:40:00Z", "in/a/", 1),
         ("2018-08-01T10:40:00Z", "in/b/", 2),
         ("2018-08-01T10:50:00Z", "in/a/", 4),
     ] {
         let mut file = file(&table, at);
-        file.file_path = neartime_model::FilePath::new(path);
+        file.file_path = FilePath::new(path);
         let rows = [(Some("u1".to_owned()), None, value), (Some("u1".to_owned()), Some("gh".to_owned()), value * 10)];
-        stores.online.write(&file, Fence(1), batch(&table, &rows)).await.unwrap();
+        backend.store.write(&file, Fence(1), batch(&table, &rows)).await.unwrap();
     }
     let table = Arc::new(table);
     let engine = Count::by(["id", "country"]);
-    let found = lookup(&stores.online, &table, &engine, "u1", None).await.unwrap();
+    let found = lookup(&*backend.store, &table, &engine, "u1", None).await.unwrap();
     assert_eq!(found.column(2).as_primitive::<Int64Type>(), &Int64Array::from(vec![7, 70]));
     assert_eq!(found.column(3).as_primitive::<Float64Type>().values(), &[3.5, 35.0]);
     let nothing = found.column(4).as_primitive::<Float64Type>();
     assert_eq!((nothing.iter().next().unwrap(), nothing.value(1)), (None, 70.0 / 63.0));
     let window = AT.parse().unwrap().."2018-08-01T10:50:00Z".parse().unwrap();
-    let found = lookup(&stores.online, &table, &engine, "u1", Some(window)).await.unwrap();
+    let found = lookup(&*backend.store, &table, &engine, "u1", Some(window)).await.unwrap();
     assert_eq!(found.column(2).as_primitive::<Int64Type>(), &Int64Array::from(vec![3, 30]));
-    let nobody = lookup(&stores.online, &table, &engine, "u9", None).await.unwrap();
+    let nobody = lookup(&*backend.store, &table, &engine, "u9", None).await.unwrap();
     assert_eq!((nobody.num_rows(), nobody.num_columns()), (0, 5));
 }
 
-#[tokio::test]
-async fn a_lookup_over_many_rows_folds_them_as_they_come() {
-    let stores = stores().await;
-    let table = Arc::new(table("user_num_posts", OnlineLayout::PerChunk));
-    stores.online.ensure(&table).await.unwrap();
+pub(in crate::online) async fn a_folded_lookup_over_many_rows(backend: &Backend) {
+    let table = Arc::new(backend.table("user_num_posts", OnlineLayout::PerChunk).await);
     let mut countries: Vec<String> = (0..20_000).map(|country| format!("c{country}")).collect();
     countries.sort();
     let of = |value: i64| -> Vec<_> {
@@ -270,8 +267,8 @@ async fn a_lookup_over_many_rows_folds_them_as_they_come() {
     };
     for chunk in 0..5 {
         let file = file(&table, &format!("2018-08-01T10:{chunk}0:00Z"));
-        stores.online.write(&file, Fence(1), batch(&table, &of(1 << chunk))).await.unwrap();
+        backend.store.write(&file, Fence(1), batch(&table, &of(1 << chunk))).await.unwrap();
     }
-    let found = lookup(&stores.online, &table, &Count::by(["id", "country"]), "u1", None).await.unwrap();
-    assert_eq!(crate::testing::rows_of(&[found]), of(31));
+    let found = lookup(&*backend.store, &table, &Count::by(["id", "country"]), "u1", None).await.unwrap();
+    assert_eq!(rows_of(&[found]), of(31));
 }

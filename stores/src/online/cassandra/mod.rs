@@ -1,0 +1,236 @@
+//! The online store in Apache Cassandra or ScyllaDB.
+//!
+//! The highest write timestamp wins inside the server, so nothing is ever read before it is written: no counters, no
+//! lightweight transactions, no batches over partitions. Two writes of one row at one timestamp must not differ: the
+//! server keeps the greater value of each cell, and of a write and a delete the delete.
+
+mod connect;
+mod failure;
+mod in_place;
+mod read;
+mod statements;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::EmptyRecordBatchStream;
+use neartime_engine::FeatureTable;
+use neartime_model::{Clock, Fence, Instant, Span};
+use scylla::client::session::Session;
+use scylla::errors::ExecutionError;
+use scylla::statement::Statement;
+use scylla::statement::prepared::PreparedStatement;
+use tokio::sync::Semaphore;
+
+pub use self::connect::CassandraOptions;
+use self::failure::{database_error, is_invalid, patiently};
+use self::in_place::TableInPlace;
+use self::read::Question;
+use self::statements::Statements;
+use self::write::{Change, IN_FLIGHT, Writing};
+use super::rows::{OnlineRows, primary_key};
+use super::{OnlineStore, ceiled_millis, check_window, expires_at};
+use crate::{PartitionFile, StoreError};
+
+/// How often a change of the schema is tried again because another process made one meanwhile.
+const SCHEMA_ATTEMPTS: u32 = 6;
+/// The wait after each.
+const SCHEMA_WAIT: Duration = Duration::from_millis(300);
+/// How long a change of the schema, or emptying a table, may take.
+const SCHEMA_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The longest time that the servers let a row live: 20 years.
+const LONGEST_RETENTION: Span = Span::from_secs(630_720_000);
+
+/// The longest partition key that the servers take.
+const LONGEST_ENTITY: usize = 65_535;
+
+/// Rows of one page that a read fetches.
+const PAGE_ROWS: i32 = 2_000;
+
+/// The online store in one keyspace of a cluster.
+pub struct CassandraOnlineStore {
+    session: Arc<Session>,
+    keyspace: String,
+    clock: Arc<dyn Clock>,
+    in_flight: Semaphore,
+    /// By their text.
+    prepared: Mutex<HashMap<String, PreparedStatement>>,
+}
+
+impl fmt::Debug for CassandraOnlineStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CassandraOnlineStore").field("keyspace", &self.keyspace).finish_non_exhaustive()
+    }
+}
+
+impl CassandraOnlineStore {
+    /// Connects to the cluster; `clock` tells how much of a retention is left.
+    ///
+    /// # Errors
+    /// Unavailable if no node answers, the login is refused, or the keyspace is missing; Invalid if the data centre is.
+    pub async fn connect(options: &CassandraOptions, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let session = Arc::new(connect::connect(options).await?);
+        let keyspace = options.keyspace.clone();
+        Ok(Self { session, keyspace, clock, in_flight: Semaphore::new(IN_FLIGHT), prepared: Mutex::default() })
+    }
+
+    fn statements<'a>(&'a self, table: &'a FeatureTable) -> Statements<'a> {
+        Statements::new(&self.keyspace, table)
+    }
+
+    async fn prepare(&self, cql: String) -> Result<PreparedStatement, ExecutionError> {
+        let known = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).get(&cql).cloned();
+        if let Some(statement) = known {
+            return Ok(statement);
+        }
+        let prepare = async || Ok(self.session.prepare(cql.as_str()).await?);
+        let mut statement = patiently(0, prepare).await?;
+        statement.set_is_idempotent(true);
+        statement.set_page_size(PAGE_ROWS);
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(prepared.entry(cql).or_insert(statement).clone())
+    }
+
+    /// Changes the schema, and returns when all nodes have agreed on it.
+    async fn change_schema(&self, cql: &str) -> Result<(), ExecutionError> {
+        let mut statement = Statement::new(cql);
+        statement.set_request_timeout(Some(SCHEMA_TIMEOUT));
+        statement.set_is_idempotent(true);
+        self.session.query_unpaged(statement, ()).await?;
+        Ok(())
+    }
+
+    async fn change(
+        &self,
+        table: &FeatureTable,
+        cql: String,
+        rows: OnlineRows,
+        change: Change,
+    ) -> Result<(), StoreError> {
+        if rows.len() == 0 {
+            return Ok(());
+        }
+        let error = |error| database_error(format!("writing to the online table `{}`", table.name), &error);
+        let statement = self.prepare(cql).await.map_err(error)?;
+        let rows = Arc::new(rows);
+        let writing = Writing { session: &self.session, statement, rows, change, in_flight: &self.in_flight };
+        writing.run().await.map_err(error)
+    }
+
+    /// What is left of the retention of a file's rows.
+    fn left(&self, file: &PartitionFile) -> Left {
+        let Some(end) = expires_at(file) else { return Left::ForEver };
+        let left = end - self.clock.now();
+        if left <= Span::ZERO {
+            return Left::Nothing;
+        }
+        // Rounded up: a TTL of 0 would be for ever.
+        let secs = (left.as_micros() + 999_999) / 1_000_000;
+        Left::Secs(i32::try_from(secs.min(LONGEST_RETENTION.as_micros() / 1_000_000)).expect("20 years of seconds fit"))
+    }
+}
+
+/// How long rows may still live.
+enum Left {
+    ForEver,
+    Secs(i32),
+    Nothing,
+}
+
+#[async_trait]
+impl OnlineStore for CassandraOnlineStore {
+    async fn ensure(&self, table: &FeatureTable) -> Result<(), StoreError> {
+        if table.retention.is_some_and(|retention| retention > LONGEST_RETENTION) {
+            return Err(StoreError::invalid(format!(
+                "the retention of `{}` is longer than the 20 years that cassandra knows: leave it out",
+                table.name
+            )));
+        }
+        let statements = self.statements(table);
+        let mut attempt = 1;
+        loop {
+            let lacking = match TableInPlace::look(&self.session, &self.keyspace, table).await? {
+                None => statements.create(),
+                Some(found) => match found.lacks(table)?.first() {
+                    None => return Ok(()),
+                    Some(column) => statements.add_column(column),
+                },
+            };
+            // Another process may have made the same change since the look, or is making it on another node: whatever
+            // this one says, what counts is what is there then.
+            if let Err(error) = self.change_schema(&lacking).await {
+                if attempt == SCHEMA_ATTEMPTS {
+                    return Err(database_error(format!("preparing the online table `{}`", table.name), &error));
+                }
+                attempt += 1;
+                tokio::time::sleep(SCHEMA_WAIT).await;
+            }
+        }
+    }
+
+    async fn write(&self, file: &PartitionFile, fence: Fence, rows: RecordBatch) -> Result<(), StoreError> {
+        let ttl_secs = match self.left(file) {
+            Left::Nothing => return Ok(()),
+            Left::Secs(secs) => Some(secs),
+            Left::ForEver => None,
+        };
+        let rows = OnlineRows::upserts(file, fence, &rows)?;
+        let cql = self.statements(&file.table).insert();
+        self.change(&file.table, cql, rows, Change::Insert { ttl_secs }).await
+    }
+
+    async fn delete(&self, file: &PartitionFile, fence: Fence, keys: RecordBatch) -> Result<(), StoreError> {
+        let rows = OnlineRows::tombstones(file, fence, &keys)?;
+        if matches!(self.left(file), Left::Nothing) {
+            return Ok(());
+        }
+        let cql = self.statements(&file.table).delete();
+        let key_columns = primary_key(&file.table).len();
+        self.change(&file.table, cql, rows, Change::Delete { key_columns }).await
+    }
+
+    async fn read(
+        &self,
+        table: &Arc<FeatureTable>,
+        entity: &str,
+        chunks: Option<Range<Instant>>,
+    ) -> Result<SendableRecordBatchStream, StoreError> {
+        check_window(table, chunks.as_ref())?;
+        let schema = table.output.arrow();
+        let nothing = || Ok(Box::pin(EmptyRecordBatchStream::new(table.output.arrow())) as SendableRecordBatchStream);
+        // No row has such a key, and to ask for it is an error.
+        if entity.is_empty() || entity.len() > LONGEST_ENTITY {
+            return nothing();
+        }
+        let attempted = format!("reading the online table `{}`", table.name);
+        let statement = match self.prepare(self.statements(table).select(chunks.is_some())).await {
+            Ok(statement) => statement,
+            Err(error) if is_invalid(&error) => {
+                return match TableInPlace::look(&self.session, &self.keyspace, table).await? {
+                    None => nothing(),
+                    Some(_) => Err(database_error(attempted, &error)),
+                };
+            }
+            Err(error) => return Err(database_error(attempted, &error)),
+        };
+        let window_ms = chunks.map(|chunks| (ceiled_millis(chunks.start), ceiled_millis(chunks.end)));
+        let session = Arc::clone(&self.session);
+        Question { session, statement, schema, entity: entity.to_owned(), window_ms, attempted }.answer().await
+    }
+
+    async fn truncate(&self, table: &FeatureTable) -> Result<(), StoreError> {
+        let cql = self.statements(table).truncate();
+        let emptied = patiently(0, || self.change_schema(&cql)).await;
+        emptied.map_err(|error| database_error(format!("emptying the online table `{}`", table.name), &error))
+    }
+}
