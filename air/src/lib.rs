@@ -37,6 +37,8 @@ pub use error::AirError;
 pub use index::{CellCounts, Measures, p_value};
 pub use input::FeaturesPlace;
 pub use names::{Groups, SiteNames, read_groups, read_site_names};
+#[cfg(feature = "postgres")]
+pub use publish::PgPublisher;
 pub use publish::{LiveReport, Publisher, ShowQuery, Sort, SqlitePublisher};
 pub use refresh::{Effort, Work};
 pub use report::{Report, ReportInput, Row};

@@ -1,5 +1,8 @@
 //! Where reports are published and read back.
 
+mod patience;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod sqlite;
 
 use std::fmt;
@@ -8,6 +11,8 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use neartime_model::{Fence, Instant};
 
+#[cfg(feature = "postgres")]
+pub use postgres::PgPublisher;
 pub use sqlite::SqlitePublisher;
 
 use crate::error::AirError;

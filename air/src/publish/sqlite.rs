@@ -4,7 +4,6 @@
 //! until their own statement or transaction ends.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -13,6 +12,7 @@ use neartime_model::{Fence, Instant};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, SqlitePool};
 
+use super::patience::{LOCK_TIMEOUT, patiently};
 use super::{LiveReport, Publisher, ShowQuery, Sort};
 use crate::error::AirError;
 use crate::report::{Report, ReportInput, Row};
@@ -30,30 +30,11 @@ const SHOW: &str = include_str!("../../queries/sqlite/show.sql");
 const REPORT: &str = "air_report";
 const INPUTS: &str = "air_report_inputs";
 
-/// How long a statement waits for a lock; then it is tried again, [`ATTEMPTS`] times in all.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
-const ATTEMPTS: u32 = 10;
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-
 /// Rows of one INSERT: SQLite binds at most 32,766 values.
 const ROWS: usize = 500;
 
 /// INSERTs of one transaction while a report is staged.
 const STATEMENTS: usize = 20;
-
-/// Repeats a call until it ends otherwise than for a lock. A macro, because the future of an async closure is not
-/// known to be `Send`.
-macro_rules! patiently {
-    ($call:expr) => {{
-        let mut patience = Patience::new();
-        loop {
-            match $call.await {
-                Err(error) if patience.lasts(&error).await => {}
-                result => break result,
-            }
-        }
-    }};
-}
 
 /// A SQLite file with the report.
 #[derive(Clone, Debug)]
@@ -74,9 +55,11 @@ impl SqlitePublisher {
             .busy_timeout(LOCK_TIMEOUT)
             // Else a view on the report would follow the old table when that is renamed.
             .pragma("legacy_alter_table", "ON");
-        let pool = SqlitePoolOptions::new().max_connections(4).connect_with(options);
-        let publisher = Self { pool: pool.await.map_err(AirError::database("open the tables"))?, path };
-        patiently!(publisher.create()).map_err(AirError::database("make the tables"))?;
+        let pool = SqlitePoolOptions::new().max_connections(4);
+        // The switch to WAL does not wait for another process that makes the same switch.
+        let pool = patiently!(is_locked, pool.clone().connect_with(options.clone()));
+        let publisher = Self { pool: pool.map_err(AirError::database("open the tables"))?, path };
+        patiently!(is_locked, publisher.create()).map_err(AirError::database("make the tables"))?;
         Ok(publisher)
     }
 
@@ -167,7 +150,7 @@ impl Publisher for SqlitePublisher {
     async fn publish(&self, report: &Report) -> Result<(), AirError> {
         let stage = format!("{REPORT}_stage_{}", report.fence);
         let inputs = format!("{INPUTS}_stage_{}", report.fence);
-        patiently!(self.stage(report, &stage, &inputs)).map_err(AirError::database("stage the report"))?;
+        patiently!(is_locked, self.stage(report, &stage, &inputs)).map_err(AirError::database("stage the report"))?;
         for (table, expected) in [(&stage, report.len()), (&inputs, report.inputs.len())] {
             let count = sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {table}")));
             let found: i64 = count.fetch_one(&self.pool).await.map_err(AirError::database("count the staged rows"))?;
@@ -175,8 +158,9 @@ impl Publisher for SqlitePublisher {
                 return Err(AirError::Staged { expected: expected as u64, found: found as u64 });
             }
         }
-        let newer = patiently!(self.swap(report, &stage, &inputs)).map_err(AirError::database("swap the report in"))?;
-        if let Err(error) = patiently!(self.clean(report.fence)) {
+        let newer = patiently!(is_locked, self.swap(report, &stage, &inputs))
+            .map_err(AirError::database("swap the report in"))?;
+        if let Err(error) = patiently!(is_locked, self.clean(report.fence)) {
             // The next report does it.
             tracing::warn!(error = &error as &dyn std::error::Error, "old report tables remain");
         }
@@ -301,31 +285,7 @@ async fn insert_inputs(
     insert.execute(connection).await.map(drop)
 }
 
-/// Tries again while another connection holds the lock.
-struct Patience {
-    attempts: u32,
-    pause: Duration,
-}
-
-impl Patience {
-    fn new() -> Self {
-        Self { attempts: 1, pause: FIRST_PAUSE }
-    }
-
-    /// Waits, and says whether to try again after this error.
-    async fn lasts(&mut self, error: &sqlx::Error) -> bool {
-        let locked = error.as_database_error().is_some_and(|error| is_locked(error.code().as_deref()));
-        if !locked || self.attempts == ATTEMPTS {
-            return false;
-        }
-        self.attempts += 1;
-        tokio::time::sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(LOCK_TIMEOUT);
-        true
-    }
-}
-
 /// SQLITE_BUSY (5) and SQLITE_LOCKED (6), with their extended codes.
-fn is_locked(code: Option<&str>) -> bool {
-    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| matches!(code & 0xFF, 5 | 6))
+fn is_locked(code: &str) -> bool {
+    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xFF, 5 | 6))
 }

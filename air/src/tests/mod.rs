@@ -2,6 +2,8 @@
 
 mod bucket;
 mod naive;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod publishing;
 mod random;
 mod shown;

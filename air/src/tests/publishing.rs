@@ -13,12 +13,12 @@ use crate::{AirError, Publisher, ShowQuery, Sort, SqlitePublisher, Thresholds};
 
 const NOON: i64 = 1_533_124_800;
 
-fn as_of() -> Instant {
+pub(super) fn as_of() -> Instant {
     Instant::from_secs(NOON + 86_400)
 }
 
 /// `users` users in segment 1, half of them in 2, all on site x, a fifth on y.
-async fn world(users: usize) -> World {
+pub(super) async fn world(users: usize) -> World {
     let mut world = World::new(plain_config()).await;
     let ids: Vec<String> = (0..users).map(|user| format!("u{user}")).collect();
     let each =
@@ -144,4 +144,16 @@ async fn views_follow_the_report() {
     world.air.run(as_of(), Fence(2)).await.unwrap();
     let rows: i64 = sqlx::query_scalar("SELECT * FROM mine").fetch_one(&pool).await.unwrap();
     assert_eq!(rows, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_may_open_a_new_file_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..10 {
+        let path = folder.path().join(format!("{round}.db"));
+        let opens = (0..8).map(|_| tokio::spawn(SqlitePublisher::open(path.clone())));
+        for open in opens.collect::<Vec<_>>() {
+            open.await.unwrap().unwrap();
+        }
+    }
 }

@@ -1,0 +1,1 @@
+CREATE INDEX ON {stage} (site, segment_group)

@@ -1,0 +1,1 @@
+UPDATE air_reports SET live = FALSE WHERE live
