@@ -5,13 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::array::{Array as _, AsArray as _};
 use datafusion::arrow::datatypes::Int64Type;
-use neartime_air::{AirConfig, Effort, FeaturesPlace, Membership, Publisher, SqlitePublisher, Thresholds};
+use neartime_air::{AirConfig, Effort, Membership, Thresholds};
 use neartime_engine::FeatureTable;
 use neartime_model::{Clock, FeatureName, Fence, Instant};
 use neartime_scheduler::Job;
 
 use crate::app::App;
-use crate::config::{Air, Database};
+use crate::clients::publisher;
+use crate::config::Air;
 use crate::exit::Invalid;
 use crate::registry::Registry;
 
@@ -81,14 +82,6 @@ async fn largest_item(app: &App, table: &FeatureTable) -> anyhow::Result<i64> {
     Ok(counts.filter(|counts| counts.is_valid(0)).map(|counts| counts.value(0)).max().unwrap_or(0))
 }
 
-/// The place where reports are published.
-pub(crate) async fn publisher(air: &Air) -> anyhow::Result<Arc<dyn Publisher>> {
-    match &air.database {
-        Database::Sqlite(path) => Ok(Arc::new(SqlitePublisher::open(path).await?)),
-        Database::Server(_) => unreachable!("refused when the configuration was read"),
-    }
-}
-
 /// The report, ready to be made.
 pub(crate) struct Report {
     air: neartime_air::Air,
@@ -101,10 +94,11 @@ impl Report {
             return Err(Invalid("there is no report to make: add [air] to the configuration".to_owned()).into());
         };
         let effort = Effort { memory_bytes: app.settings().memory_bytes, ..Effort::default() };
+        let home = app.features_home()?;
         let air = neartime_air::Air {
             config: config(air, registry)?,
-            features_store: FeaturesPlace::Directory(app.features_store().to_owned()),
-            udb: app.udb(),
+            features_store: home.place(),
+            udb: home.udb(),
             publisher: publisher(air).await?,
             effort,
         };

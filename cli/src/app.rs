@@ -1,20 +1,20 @@
 //! Builds what the verbs need: databases, stores, sources with their features.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use neartime_air::{UdbPlace, UdbTable};
+use neartime_air::UdbTable;
 use neartime_engine::Feature;
 use neartime_ingest::RawTable;
 use neartime_model::{Clock, SystemClock};
 use neartime_scheduler::{CronJob, Edges, Observer, Settings};
-use neartime_stores::{FeaturesStore, OnlineStore, SqlSession, SqliteOnlineStore};
-use neartime_tasks_db::{SqliteOptions, SqliteTasks, TasksDb};
+use neartime_stores::{FeaturesStore, OnlineStore, SqlSession};
+use neartime_tasks_db::TasksDb;
 
 use crate::args::{Format, Global};
-use crate::config::{Config, Database, Environment, Place};
+use crate::clients::{self, Cloud, FeaturesHome};
+use crate::config::{Config, Environment, Place};
 use crate::exit::Invalid;
 use crate::quarantine_table;
 use crate::registry::Registry;
@@ -29,28 +29,39 @@ pub(crate) struct App {
     global: Global,
     config: Config,
     rust_features: Vec<Arc<dyn Feature>>,
+    /// Where the configuration names a bucket, a queue or a stream.
+    cloud: Option<Cloud>,
     clock: Arc<dyn Clock>,
 }
 
 impl App {
-    /// Reads the configuration; opens nothing.
-    pub(crate) fn load(global: Global, rust_features: Vec<Arc<dyn Feature>>) -> anyhow::Result<Self> {
-        Self::with_environment(global, rust_features, &Environment::of_process())
+    /// Reads the configuration; asks nobody anything yet.
+    pub(crate) async fn load(global: Global, rust_features: Vec<Arc<dyn Feature>>) -> anyhow::Result<Self> {
+        Self::with_environment(global, rust_features, Environment::of_process()).await
     }
 
     /// The same with other overrides than this process's.
-    pub(crate) fn with_environment(
+    pub(crate) async fn with_environment(
         global: Global,
         rust_features: Vec<Arc<dyn Feature>>,
-        environment: &Environment,
+        environment: Environment,
     ) -> anyhow::Result<Self> {
-        let config = Config::load(&global.config, environment)?;
-        let lacks = lacks(&config);
+        let mut config = Config::load(&global.config, &environment)?;
+        let lacks = clients::lacks(&config);
         if !lacks.is_empty() {
-            let lacks = lacks.iter().map(|lack| format!("this build lacks {lack}")).collect::<Vec<_>>();
             return Err(Invalid(lacks.join("\n")).into());
         }
-        Ok(Self { global, config, rust_features, clock: Arc::new(SystemClock) })
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let cloud = match config.needs_cloud() {
+            true => Some(Cloud::connect(&config.s3, Arc::clone(&clock)).await?),
+            false => None,
+        };
+        if let Some(cloud) = &cloud {
+            for source in &mut config.sources {
+                source.source = clients::with_buckets(source, cloud)?;
+            }
+        }
+        Ok(Self { global, config, rust_features, cloud, clock })
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -71,43 +82,39 @@ impl App {
     }
 
     pub(crate) async fn tasks(&self) -> anyhow::Result<Arc<dyn TasksDb>> {
-        match &self.config.tasks {
-            Database::Sqlite(path) => {
-                let options = SqliteOptions::new(path, Arc::clone(&self.clock));
-                Ok(Arc::new(SqliteTasks::open(&options).await?))
-            }
-            Database::Server(_) => unreachable!("refused when the configuration was read"),
-        }
+        clients::tasks(&self.config.tasks, Arc::clone(&self.clock)).await
     }
 
     pub(crate) fn offline(&self) -> anyhow::Result<Arc<FeaturesStore>> {
-        Ok(Arc::new(FeaturesStore::directory(self.features_store())?))
+        Ok(Arc::new(self.features_home()?.store()?))
     }
 
-    /// The features store as a directory, which the report reads.
-    pub(crate) fn features_store(&self) -> &Path {
-        match &self.config.features_store {
-            Place::Directory { path, .. } => path,
-            Place::Bucket { .. } => unreachable!("refused when the configuration was read"),
-        }
-    }
-
-    /// Where the user database lies: in a folder beside the features store.
-    pub(crate) fn udb(&self) -> UdbPlace {
-        let mut name = self.features_store().file_name().unwrap_or_default().to_owned();
-        name.push("_udb");
-        UdbPlace::folder(self.features_store().with_file_name(name))
+    /// Where features live.
+    pub(crate) fn features_home(&self) -> anyhow::Result<FeaturesHome> {
+        Ok(match &self.config.features_store {
+            Place::Directory { path, .. } => FeaturesHome::Directory(path.clone()),
+            Place::Bucket { bucket, prefix } => {
+                let cloud = self.cloud()?;
+                FeaturesHome::Bucket {
+                    objects: cloud.bucket(bucket),
+                    puts: cloud.puts(bucket),
+                    prefix: prefix.clone(),
+                    scratch: self.config.run.scratch.clone(),
+                }
+            }
+        })
     }
 
     /// `None` where the configuration has no online store.
     pub(crate) async fn online(&self) -> anyhow::Result<Option<Arc<dyn OnlineStore>>> {
-        match self.config.online_store.as_ref().map(|store| &store.database) {
-            None => Ok(None),
-            Some(Database::Sqlite(path)) => {
-                Ok(Some(Arc::new(SqliteOnlineStore::open(path, Arc::clone(&self.clock)).await?)))
-            }
-            Some(Database::Server(_)) => unreachable!("refused when the configuration was read"),
-        }
+        clients::online(self.config.online_store.as_ref(), Arc::clone(&self.clock)).await
+    }
+
+    /// Amazon Web Services, which this configuration names somewhere.
+    pub(crate) fn cloud(&self) -> anyhow::Result<&Cloud> {
+        self.cloud
+            .as_ref()
+            .ok_or_else(|| Invalid("nothing in this configuration is on Amazon Web Services".to_owned()).into())
     }
 
     /// SQL over features, raw files and the quarantine.
@@ -126,7 +133,7 @@ impl App {
         if let Some(air) = &self.config.air {
             // A report that cannot be made (a feature is off) must not take the other tables away.
             if let Ok(air) = crate::air::config(air, &registry) {
-                let place = self.udb();
+                let place = self.features_home()?.udb();
                 for member in air.segments.iter().chain(&air.sites) {
                     let name = &member.table.name;
                     if let Some(table) = UdbTable::new(&air, &place, name) {
@@ -152,12 +159,18 @@ impl App {
 
     /// What the scheduler works with, nothing made yet but the databases' files.
     pub(crate) async fn edges(&self, registry: Registry, observer: Arc<dyn Observer>) -> anyhow::Result<Edges> {
+        let (queues, streams) = match &self.cloud {
+            Some(cloud) => {
+                (clients::queues(&self.config.sources, cloud)?, clients::streams(&self.config.sources, cloud))
+            }
+            None => (Vec::new(), Vec::new()),
+        };
         Ok(Edges {
             jobs: self.jobs(&registry).await?,
             tasks: self.tasks().await?,
             sources: registry.sources,
-            queues: Vec::new(),
-            streams: Vec::new(),
+            queues,
+            streams,
             offline: self.offline()?,
             online: self.online().await?,
             observer,
@@ -187,34 +200,6 @@ impl App {
             patience: PATIENCE,
         }
     }
-}
-
-/// What the configuration asks for and this build cannot do; all of it, not the first only.
-fn lacks(config: &Config) -> Vec<String> {
-    let mut lacks = Vec::new();
-    if matches!(config.tasks, Database::Server(_)) {
-        lacks.push("Postgres for the task table: set `database` in [tasks] to sqlite://…".to_owned());
-    }
-    if let Place::Bucket { .. } = &config.features_store {
-        lacks.push(format!("S3 for the features store ({}): set `location` to a directory", config.features_store));
-    }
-    if config.online_store.as_ref().is_some_and(|store| matches!(store.database, Database::Server(_))) {
-        lacks.push("Cassandra for the online store: set `url` in [online_store] to sqlite://…".to_owned());
-    }
-    for source in &config.sources {
-        let name = &source.source.name;
-        if let Place::Bucket { .. } = &source.location {
-            lacks.push(format!("S3 for the source `{name}` ({}): set `location` to a directory", source.location));
-        }
-        for channel in &source.channels {
-            lacks
-                .push(format!("discovery by {} for the source `{name}`: set `discover` to [\"list\"]", channel.name()));
-        }
-    }
-    if config.air.as_ref().is_some_and(|air| matches!(air.database, Database::Server(_))) {
-        lacks.push("Postgres for the Audience Index Report: set `database` in [air] to sqlite://…".to_owned());
-    }
-    lacks
 }
 
 fn cores() -> usize {

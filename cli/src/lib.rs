@@ -7,6 +7,7 @@
 mod air;
 mod app;
 mod args;
+mod clients;
 mod commands;
 mod config;
 mod console;
@@ -60,6 +61,7 @@ async fn execute(cli: Cli, features: Vec<Arc<dyn Feature>>) -> anyhow::Result<Ex
         _ => "error",
     };
     telemetry::start(global.log_format, quiet, global.verbose);
+    clients::prepare();
     let command = match command {
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -73,6 +75,6 @@ async fn execute(cli: Cli, features: Vec<Arc<dyn Feature>>) -> anyhow::Result<Ex
         }
         command => command,
     };
-    let app = App::load(global, features)?;
+    let app = App::load(global, features).await?;
     commands::execute(&app, command).await
 }

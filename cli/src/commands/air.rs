@@ -3,9 +3,10 @@
 use futures::TryStreamExt as _;
 use neartime_air::{Bar, Row, ShowQuery, Sort};
 
-use crate::air::{Report, publisher};
+use crate::air::Report;
 use crate::app::App;
 use crate::args::{AirCommand, AirShowArgs, AirSort, Format};
+use crate::clients::publisher;
 use crate::exit::Invalid;
 use crate::output::{Cell, Rows};
 use crate::progress::Progress;

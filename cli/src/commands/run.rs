@@ -12,9 +12,9 @@ use neartime_tasks_db::TasksDb;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::air::publisher;
 use crate::app::App;
 use crate::args::RunArgs;
+use crate::clients::publisher;
 use crate::console::Watch;
 use crate::exit;
 use crate::progress::Progress;

@@ -25,7 +25,7 @@ pub(crate) use place::{Database, Place};
 pub(crate) use secret::Secret;
 pub(crate) use settings::{Console, OnlineStore, Run, S3};
 pub(crate) use size::Size;
-pub(crate) use source::SourceConfig;
+pub(crate) use source::{Carries, Channel, SourceConfig};
 
 use document::Document;
 use section::Section;
@@ -37,7 +37,6 @@ pub(crate) struct Config {
     pub(crate) features_store: Place,
     /// Without one, features are published to Parquet only.
     pub(crate) online_store: Option<OnlineStore>,
-    #[expect(dead_code, reason = "checked already; the client that needs it comes with S3")]
     pub(crate) s3: S3,
     pub(crate) run: Run,
     pub(crate) console: Option<Console>,
@@ -72,12 +71,19 @@ impl Config {
         document.finish(config)
     }
 
+    /// Whether anything in it is a bucket, a queue or a stream.
+    pub(crate) fn needs_cloud(&self) -> bool {
+        let is_bucket = |place: &Place| matches!(place, Place::Bucket { .. });
+        let on_cloud = |source: &SourceConfig| is_bucket(&source.location) || !source.channels.is_empty();
+        is_bucket(&self.features_store) || self.sources.iter().any(on_cloud)
+    }
+
     fn read(mut root: Section<'_>, base: &Path) -> Option<Self> {
         let tasks = settings::tasks(&mut root, base);
         let features_store = settings::features_store(&mut root, base);
         let online_store = settings::online_store(&mut root, base);
         let s3 = settings::s3(&mut root);
-        let run = settings::run(&mut root);
+        let run = settings::run(&mut root, base);
         let console = settings::console(&mut root);
         let sources = source::read_all(&mut root, base);
         let features = feature::read_all(&mut root);

@@ -1,7 +1,7 @@
 //! The tables that say where things are kept and how much of the machine may be used.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use neartime_model::Span;
 
@@ -33,6 +33,8 @@ pub(crate) struct Run {
     pub(crate) memory: Size,
     pub(crate) lease: Span,
     pub(crate) deadline: Span,
+    /// A folder of this machine for files on their way into buckets, and for what reports are made from.
+    pub(crate) scratch: PathBuf,
 }
 
 /// `[console]`
@@ -93,9 +95,14 @@ pub(super) fn s3(root: &mut Section<'_>) -> S3 {
     s3
 }
 
-pub(super) fn run(root: &mut Section<'_>) -> Run {
-    let defaults =
-        Run { workers: 2, memory: Size(512_000_000), lease: Span::from_secs(60), deadline: Span::from_mins(30) };
+pub(super) fn run(root: &mut Section<'_>, base: &Path) -> Run {
+    let defaults = Run {
+        workers: 2,
+        memory: Size(512_000_000),
+        lease: Span::from_secs(60),
+        deadline: Span::from_mins(30),
+        scratch: base.join(".neartime"),
+    };
     let Some(mut section) = root.section("run") else { return defaults };
     let workers = section.get("workers").and_then(|value| value.integer(1));
     let memory = section.get("memory").and_then(|value| {
@@ -119,12 +126,14 @@ pub(super) fn run(root: &mut Section<'_>) -> Run {
         }
         Some(deadline)
     });
+    let scratch = section.text("scratch").map(|scratch| base.join(scratch));
     section.finish();
     Run {
         workers: workers.and_then(|workers| usize::try_from(workers).ok()).unwrap_or(defaults.workers),
         memory: memory.unwrap_or(defaults.memory),
         lease: lease.unwrap_or(defaults.lease),
         deadline: deadline.unwrap_or(defaults.deadline),
+        scratch: scratch.unwrap_or(defaults.scratch),
     }
 }
 

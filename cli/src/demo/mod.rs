@@ -41,7 +41,7 @@ pub(crate) async fn execute(global: Global, features: Vec<Arc<dyn Feature>>, arg
     std::fs::write(dir.join("neartime.toml"), CONFIG)?;
     let global = Global { config: dir.join("neartime.toml"), ..global };
     // Its own folder and configuration: overrides are meant for another.
-    let app = App::with_environment(global, features, &Environment::default())?;
+    let app = App::with_environment(global, features, Environment::default()).await?;
     let mut story = Story { app, planted, dir, wrong: Vec::new() };
     story.tell().await?;
     if !story.wrong.is_empty() {

@@ -1,0 +1,29 @@
+//! The clients of databases, stores and services: a file for each thing that the configuration names, and the only
+//! place that knows what this build has.
+
+#[path = "clients/without_aws.rs"]
+mod aws;
+mod channels;
+mod features_store;
+mod lacks;
+mod online;
+mod report;
+mod sources;
+mod tasks;
+
+pub(crate) use aws::Cloud;
+pub(crate) use channels::{queues, streams};
+pub(crate) use features_store::FeaturesHome;
+pub(crate) use lacks::lacks;
+pub(crate) use online::online;
+pub(crate) use report::publisher;
+pub(crate) use sources::with_buckets;
+pub(crate) use tasks::tasks;
+
+/// Chooses the one provider of cryptography for all TLS of this process: some clients ask for the process's own, and
+/// refuse to choose where a build has several.
+pub(crate) fn prepare() {
+    #[cfg(any(feature = "aws", feature = "cassandra", feature = "postgres"))]
+    // Only a second start in one process fails (tests), and then the first one's choice stands.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
