@@ -53,9 +53,9 @@ fn projection(column: PartitionColumn, width: ChunkWidth) -> Vec<String> {
         PartitionColumn::Year => (YEARS.to_owned(), 1),
         PartitionColumn::Month => ("1,12".to_owned(), 1),
         PartitionColumn::Day => ("1,31".to_owned(), 1),
-        PartitionColumn::Hour => steps(24, if width_mins % 60 == 0 { width_mins / 60 } else { 1 }),
+        PartitionColumn::Hour => steps(24, if width_mins.is_multiple_of(60) { width_mins / 60 } else { 1 }),
         PartitionColumn::TenMins => steps(60, 10),
-        PartitionColumn::Minute => steps(60, if 60 % width_mins == 0 { width_mins } else { 1 }),
+        PartitionColumn::Minute => steps(60, if 60_u16.is_multiple_of(width_mins) { width_mins } else { 1 }),
     };
     let digits = if column == PartitionColumn::Year { 4 } else { 2 };
     let setting = |name: &str, value: &str| property(&format!("projection.{}.{name}", column.name()), value);

@@ -1,7 +1,9 @@
 //! Tables and rows for the tests of this crate.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 
+use async_trait::async_trait;
 use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::arrow::record_batch::RecordBatch;
@@ -12,7 +14,11 @@ use neartime_model::{
     ChunkWidth, ContentOrder, FeatureName, FeatureVersion, FilePath, Generation, OutputName, SourceName,
 };
 
-use crate::PartitionFile;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{Attribute, AttributeValue, ObjectStore, PutMode, PutOptions, UpdateVersion};
+
+use crate::{ConditionalPut, FeaturesStore, PartitionFile, PutCondition, PutOutcome, StoreError};
 
 /// A row of a test table: entity, country, value.
 pub(crate) type TestRow = (Option<String>, Option<String>, i64);
@@ -101,4 +107,66 @@ pub(crate) fn rows_of(batches: &[RecordBatch]) -> Vec<TestRow> {
         found.extend(rows.map(|((id, country), value)| (owned(id), owned(country), *value)));
     }
     found
+}
+
+/// A bucket in memory, whose puts may be made to go wrong.
+#[derive(Debug, Default)]
+pub(crate) struct BucketInMemory {
+    pub(crate) objects: Arc<InMemory>,
+    /// What goes wrong with the next puts, one after the other.
+    pub(crate) faults: Mutex<VecDeque<PutFault>>,
+}
+
+/// What may go wrong with a put.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum PutFault {
+    /// Another put to the key is under way.
+    Busy,
+    /// The put is made and its answer is lost; sent again, it meets itself.
+    AnswerLost,
+    /// The bucket is away.
+    Away,
+}
+
+impl BucketInMemory {
+    /// A features store in the bucket `prefix` of it, staged in `staging`.
+    pub(crate) fn store(self: &Arc<Self>, staging: &std::path::Path) -> FeaturesStore {
+        let objects = Arc::clone(&self.objects) as Arc<dyn ObjectStore>;
+        let puts = Arc::clone(self) as Arc<dyn ConditionalPut>;
+        FeaturesStore::bucket(objects, Path::from("lake/features"), puts, staging.to_owned())
+    }
+}
+
+#[async_trait]
+impl ConditionalPut for BucketInMemory {
+    async fn put_file(
+        &self,
+        file: &std::path::Path,
+        key: &Path,
+        condition: PutCondition<'_>,
+        metadata: &[(&str, String)],
+    ) -> Result<PutOutcome, StoreError> {
+        let fault = self.faults.lock().unwrap().pop_front();
+        match fault {
+            Some(PutFault::Busy) => return Ok(PutOutcome::Busy),
+            Some(PutFault::Away) => return Err(StoreError::unavailable("putting", "the bucket is away")),
+            Some(PutFault::AnswerLost) | None => {}
+        }
+        let mode = match condition {
+            PutCondition::Absent => PutMode::Create,
+            PutCondition::Version(tag) => PutMode::Update(UpdateVersion { e_tag: Some(tag.to_owned()), version: None }),
+        };
+        let named = |(name, value): &(&str, String)| {
+            (Attribute::Metadata((*name).to_owned().into()), AttributeValue::from(value.clone()))
+        };
+        let options = PutOptions { mode, attributes: metadata.iter().map(named).collect(), ..PutOptions::default() };
+        match self.objects.put_opts(key, std::fs::read(file).unwrap().into(), options).await {
+            Ok(_) if fault.is_some() => Ok(PutOutcome::Changed),
+            Ok(_) => Ok(PutOutcome::Done),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Ok(PutOutcome::Changed)
+            }
+            Err(error) => Err(StoreError::unavailable("putting", error)),
+        }
+    }
 }

@@ -18,6 +18,8 @@ mod vanished;
 
 pub(crate) use adapt::column_as;
 #[cfg(test)]
+pub(crate) use bucket::BucketPublisher;
+#[cfg(test)]
 pub(crate) use directory::DirectoryPublisher;
 pub use footer::Footer;
 pub(crate) use listing::{ListedFile, list_files};

@@ -117,24 +117,45 @@ impl FeaturesStore {
         encoded: Encoded,
     ) -> Result<Published, StoreError> {
         let key = file.key()?;
+        let mut attempt = 1;
         loop {
             let _lock = self.publisher.lock(&key).await?;
             let found = self.head(&key).await?;
-            let in_place = match &found {
-                Some(meta) => readable(self.open_version(meta).await.map(Some))?,
-                None => None,
-            };
-            if let Some(found) = order_of(in_place.as_ref()).filter(|found| *found > order) {
-                return Ok(Published::Superseded { found });
-            }
-            if let (Some(in_place), OnlineLayout::PerChunk) = (&in_place, file.table.online) {
-                self.list_vanished(file, fence, in_place, &*staged).await?;
+            match self.compare(file, order, fence, found.as_ref(), &*staged).await {
+                Ok(None) => {}
+                Ok(Some(found)) => return Ok(Published::Superseded { found }),
+                // Where nothing is locked, it may be replaced while it is looked at.
+                Err(error) if is_changed(&error) && attempt < OPEN_ATTEMPTS => {
+                    attempt += 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
             }
             match self.publisher.put(staged, &key, found.as_ref()).await? {
                 Put::Done => return Ok(Published::Written { rows: encoded.rows, size_bytes: encoded.size_bytes }),
                 Put::Changed(back) => staged = back,
             }
         }
+    }
+
+    /// Tells the order of what was found in place if it is higher; else lists the keys that will vanish with it.
+    async fn compare(
+        &self,
+        file: &PartitionFile,
+        order: ContentOrder,
+        fence: Fence,
+        found: Option<&ObjectMeta>,
+        staged: &dyn Staged,
+    ) -> Result<Option<ContentOrder>, StoreError> {
+        let Some(found) = found else { return Ok(None) };
+        let Some(in_place) = readable(self.open_version(found).await.map(Some))? else { return Ok(None) };
+        if let Some(found) = order_of(Some(&in_place)).filter(|found| *found > order) {
+            return Ok(Some(found));
+        }
+        if file.table.online == OnlineLayout::PerChunk {
+            self.list_vanished(file, fence, &in_place, staged).await?;
+        }
+        Ok(None)
     }
 
     /// Lists the files of a feature, in no order. Their `file_path` is empty: a listing does not tell it.

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use super::{CassandraOnlineStore, CassandraOptions};
 use crate::OnlineStore;
-use crate::online::contract::{AT, Backend, online_contract};
+use crate::online::contract::{AT, Backend, Place, online_contract};
 use crate::testing::{batch, file, table, users};
 
 online_contract!(open);
@@ -29,7 +29,7 @@ static KEYSPACE: OnceCell<String> = OnceCell::const_new();
 /// The server to test against, with a keyspace of this run's own; `None` if there is none.
 async fn options() -> Option<CassandraOptions> {
     let Ok(url) = std::env::var("NEARTIME_TEST_CASSANDRA") else {
-        println!("skipped: NEARTIME_TEST_CASSANDRA is not set");
+        eprintln!("skipped: NEARTIME_TEST_CASSANDRA is not set");
         return None;
     };
     let mut options = CassandraOptions {
@@ -75,7 +75,7 @@ async fn open() -> Option<Backend> {
     let clock = Backend::clock();
     let store = Arc::new(CassandraOnlineStore::connect(&options, clock.clone()).await.unwrap());
     let suffix = format!("_{}", TESTS.fetch_add(1, Ordering::Relaxed));
-    Some(Backend { store, clock, suffix, lives_in_real_time: true, _guard: Box::new(()) })
+    Some(Backend { store, clock, suffix, lives_in_real_time: true, offline: Place::Bucket, _guard: Box::new(()) })
 }
 
 async fn refused(options: &CassandraOptions) -> String {
@@ -168,7 +168,7 @@ async fn rows_carry_the_fence_or_the_event_time() {
 #[tokio::test]
 async fn an_encrypted_port_is_talked_to() {
     let (Some(options), Ok(port)) = (options().await, std::env::var("NEARTIME_TEST_CASSANDRA_TLS")) else {
-        println!("skipped: NEARTIME_TEST_CASSANDRA_TLS is not set");
+        eprintln!("skipped: NEARTIME_TEST_CASSANDRA_TLS is not set");
         return;
     };
     let contact_points = vec![format!("127.0.0.1:{port}")];

@@ -22,6 +22,13 @@ use crate::testing::{TestRow, batch, table};
 /// When the tests take place.
 pub(super) const AT: &str = "2018-08-01T10:40:00Z";
 
+/// Where an offline store lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Directory,
+    Bucket,
+}
+
 /// A store to be tested, and what belongs to it.
 pub(super) struct Backend {
     pub(super) store: Arc<dyn OnlineStore>,
@@ -30,6 +37,8 @@ pub(super) struct Backend {
     pub(super) suffix: String,
     /// Whether the store's own time passes only with the real one.
     pub(super) lives_in_real_time: bool,
+    /// Where the offline store of a test lies.
+    pub(super) offline: Place,
     /// Dropped after the test.
     pub(super) _guard: Box<dyn Any + Send + Sync>,
 }

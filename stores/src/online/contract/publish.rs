@@ -16,13 +16,13 @@ use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use neartime_engine::{Count, FeatureTable, LastActionTime, OnlineLayout, Ratio};
 use neartime_model::{Fence, FilePath, Instant, OutputName, Span};
-use object_store::ObjectMeta;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
 
-use super::{AT, Backend};
-use crate::offline::DirectoryPublisher;
-use crate::testing::{batch, file, order, rows, rows_of, users};
+use super::{AT, Backend, Place};
+use crate::offline::{BucketPublisher, DirectoryPublisher};
+use crate::testing::{BucketInMemory, batch, file, order, rows, rows_of, users};
 use crate::{
     FeaturesStore, OnlineStore, PartitionFile, Publisher, Put, Staged, StoreError, lookup, publish_online,
     rebuild_latest,
@@ -49,7 +49,7 @@ impl Fuse {
 }
 
 #[derive(Debug)]
-struct MortalPublisher(DirectoryPublisher, Fuse);
+struct MortalPublisher(Arc<dyn Publisher>, Fuse);
 
 #[async_trait]
 impl Publisher for MortalPublisher {
@@ -120,17 +120,28 @@ struct Stores {
     offline: FeaturesStore,
     online: MortalOnline,
     fuse: Fuse,
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
 }
 
 fn stores(backend: &Backend) -> Stores {
     let folder = tempfile::tempdir().unwrap();
     let fuse = Fuse::new();
     let root = folder.path().join("features");
-    let prefix = Path::from_absolute_path(&root).unwrap();
-    let publisher = MortalPublisher(DirectoryPublisher::new(root, Duration::from_secs(30)), fuse.clone());
-    let offline = FeaturesStore::new(Arc::new(LocalFileSystem::new()), prefix, Arc::new(publisher));
-    Stores { offline, online: MortalOnline(Arc::clone(&backend.store), fuse.clone()), fuse, folder }
+    let bucket = Arc::new(BucketInMemory::default());
+    let (objects, prefix, publisher): (Arc<dyn ObjectStore>, Path, Arc<dyn Publisher>) = match backend.offline {
+        Place::Directory => {
+            let publisher = DirectoryPublisher::new(root.clone(), Duration::from_secs(30));
+            let prefix = Path::from_absolute_path(&root).unwrap();
+            (Arc::new(LocalFileSystem::new()), prefix, Arc::new(publisher))
+        }
+        Place::Bucket => {
+            let prefix = Path::from("features");
+            let publisher = BucketPublisher::new(bucket.clone(), prefix.clone(), root);
+            (bucket.objects.clone(), prefix, Arc::new(publisher))
+        }
+    };
+    let offline = FeaturesStore::new(objects, prefix, Arc::new(MortalPublisher(publisher, fuse.clone())));
+    Stores { offline, online: MortalOnline(Arc::clone(&backend.store), fuse.clone()), fuse, _folder: folder }
 }
 
 impl Stores {
@@ -154,8 +165,8 @@ impl Stores {
         live
     }
 
-    fn has_list(&self, file: &PartitionFile) -> bool {
-        self.folder.path().join("features").join(file.vanished_key().unwrap().as_ref()).exists()
+    async fn has_list(&self, file: &PartitionFile) -> bool {
+        self.offline.vanished(file).await.unwrap().is_some()
     }
 }
 
@@ -181,7 +192,7 @@ pub(in crate::online) async fn a_crash_at_any_step_loses_no_delete(backend: &Bac
             let generation = if next == [1, 4] { 2 } else { 3 };
             stores.walk(&file, generation, 30, &next).await.unwrap();
             assert_eq!(stores.live(&file, 0..6).await, next, "died after {steps} steps");
-            assert!(!stores.has_list(&file));
+            assert!(!stores.has_list(&file).await);
         }
     }
 }
@@ -209,7 +220,7 @@ pub(in crate::online) async fn random_crashes_and_zombies_end_in_the_last_file(b
         stores.fuse.set(usize::MAX);
         stores.walk(&file, generation, 100, &content[&generation]).await.unwrap();
         assert_eq!(stores.live(&file, 0..8).await, content[&generation], "seed {seed}");
-        assert!(!stores.has_list(&file));
+        assert!(!stores.has_list(&file).await);
     }
 }
 
@@ -218,7 +229,7 @@ pub(in crate::online) async fn the_latest_time_falls_only_by_a_rebuild(backend: 
     let file = file(&backend.table("user_last_login", OnlineLayout::Latest).await, AT);
     stores.walk(&file, 1, 10, &[1_533_118_000, 5]).await.unwrap();
     stores.walk(&file, 2, 20, &[5]).await.unwrap();
-    assert!(!stores.has_list(&file));
+    assert!(!stores.has_list(&file).await);
     let engine = LastActionTime::by(["id", "country"]);
     let found = async |user: &str| lookup(&stores.online, &file.table, &engine, user, None).await.unwrap().num_rows();
     assert_eq!(found("u1533118000").await, 1);

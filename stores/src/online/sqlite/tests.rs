@@ -7,18 +7,28 @@ use neartime_engine::{FeatureTable, OnlineLayout};
 use neartime_model::{Classify, ErrorKind, Fence, FilePath, Instant, ManualClock, Span};
 
 use super::SqliteOnlineStore;
-use crate::online::contract::{AT, Backend, online_contract};
+use crate::online::contract::{AT, Backend, Place, online_contract};
 use crate::testing::{batch, file, rows_of, table, users};
 use crate::{OnlineStore, PartitionFile};
 
 online_contract!(open);
+
+mod beside_a_bucket {
+    use super::*;
+
+    online_contract!(open: a_crash_at_any_step_loses_no_delete, random_crashes_and_zombies_end_in_the_last_file);
+
+    async fn open() -> Option<Backend> {
+        Some(Backend { offline: Place::Bucket, ..super::open().await? })
+    }
+}
 
 async fn open() -> Option<Backend> {
     let folder = tempfile::tempdir().unwrap();
     let clock = Backend::clock();
     let store = SqliteOnlineStore::open(&folder.path().join("online.db"), clock.clone()).await.unwrap();
     let (store, _guard) = (Arc::new(store), Box::new(folder));
-    Some(Backend { store, clock, suffix: String::new(), lives_in_real_time: false, _guard })
+    Some(Backend { store, clock, suffix: String::new(), lives_in_real_time: false, offline: Place::Directory, _guard })
 }
 
 #[tokio::test]

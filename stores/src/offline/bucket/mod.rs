@@ -3,6 +3,9 @@
 //! Compare-and-swap alone keeps publishers apart; there is no lock. A put whose answer was lost comes back as changed by
 //! ourselves: the caller compares again, finds its own order in place, and puts the same bytes once more.
 
+#[cfg(test)]
+mod tests;
+
 use std::any::Any;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
@@ -24,7 +27,7 @@ const BUSY_WAIT: Duration = Duration::from_millis(100);
 
 /// Publishes below a prefix of a bucket.
 #[derive(Debug)]
-pub(super) struct BucketPublisher {
+pub(crate) struct BucketPublisher {
     puts: Arc<dyn ConditionalPut>,
     prefix: Path,
     /// Stages files, and sweeps those of processes that are gone.
@@ -33,7 +36,7 @@ pub(super) struct BucketPublisher {
 
 impl BucketPublisher {
     /// Stages in the folder `staging`, which is made if it is not there.
-    pub(super) fn new(puts: Arc<dyn ConditionalPut>, prefix: Path, staging: PathBuf) -> Self {
+    pub(crate) fn new(puts: Arc<dyn ConditionalPut>, prefix: Path, staging: PathBuf) -> Self {
         // Nothing is ever locked there.
         Self { puts, prefix, staging: DirectoryPublisher::new(staging, Duration::ZERO) }
     }
