@@ -27,6 +27,7 @@ use neartime_engine::Feature;
 
 use app::App;
 use args::{Cli, Command, RunArgs};
+use telemetry::Telemetry;
 
 /// Stack of each worker thread: planning deep SQL recurses deeply, the more so without optimisation.
 const STACK_BYTES: usize = 16 << 20;
@@ -37,12 +38,18 @@ const STACK_BYTES: usize = 16 << 20;
 pub fn main(features: Vec<Arc<dyn Feature>>) -> ExitCode {
     // Help, version and wrong usage end the process here, before anything else is done.
     let cli = Cli::parse();
+    let telemetry = match Telemetry::start(cli.global.log_format, quiet(&cli.command), cli.global.verbose) {
+        Ok(telemetry) => telemetry,
+        Err(error) => return exit::report(&error),
+    };
+    clients::prepare();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
     let ended = match runtime {
         // On a worker's stack, not on the main thread's.
         Ok(runtime) => runtime.block_on(async { tokio::spawn(execute(cli, features)).await }),
         Err(error) => return exit::report(&anyhow::Error::new(error).context("could not start the runtime")),
     };
+    telemetry.end();
     match ended {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => exit::report(&error),
@@ -51,17 +58,19 @@ pub fn main(features: Vec<Arc<dyn Feature>>) -> ExitCode {
     }
 }
 
-async fn execute(cli: Cli, features: Vec<Arc<dyn Feature>>) -> anyhow::Result<ExitCode> {
-    let Cli { global, command } = cli;
-    let quiet = match &command {
+/// What a verb logs unless it is asked for more.
+fn quiet(command: &Command) -> &'static str {
+    match command {
         Command::Run(RunArgs { once: false }) => "warn,neartime=info",
         Command::Run(_) | Command::Backfill(_) | Command::Online(_) => "warn",
         // What these meet in raw files is no news: it is counted, and shown by `quarantine list`.
         Command::Sql(_) => "warn,neartime_ingest=error",
         _ => "error",
-    };
-    telemetry::start(global.log_format, quiet, global.verbose);
-    clients::prepare();
+    }
+}
+
+async fn execute(cli: Cli, features: Vec<Arc<dyn Feature>>) -> anyhow::Result<ExitCode> {
+    let Cli { global, command } = cli;
     let command = match command {
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -1,29 +1,83 @@
-//! The log, on standard error.
+//! The log, on standard error, and the traces, for a collector.
 
-use tracing_subscriber::EnvFilter;
+#[cfg(feature = "otel")]
+mod traces;
+
+use tracing::Metadata;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::args::LogFormat;
 
-/// Starts the log. `RUST_LOG` overrides `default`, which is given the verbs asked for with `-v`.
-pub(crate) fn start(format: LogFormat, quiet: &str, verbose: u8) {
+/// What must be ended in order when the process ends.
+#[must_use]
+pub(crate) struct Telemetry {
+    #[cfg(feature = "otel")]
+    traces: Option<traces::Traces>,
+}
+
+impl Telemetry {
+    /// Starts the log, and the traces where the environment names a collector. `RUST_LOG` overrides `quiet`, which is
+    /// given the verbs asked for with `-v`.
+    ///
+    /// Must be called outside of any runtime: the exporter has one of its own.
+    pub(crate) fn start(format: LogFormat, quiet: &str, verbose: u8) -> anyhow::Result<Self> {
+        #[cfg(feature = "otel")]
+        let traces = traces::Traces::from_environment()?;
+        let subscriber = tracing_subscriber::registry().with(log(format, quiet, verbose));
+        #[cfg(feature = "otel")]
+        let subscriber = subscriber.with(traces.as_ref().map(traces::Traces::layer));
+        // Only a second start in one process fails (tests), and then the first goes on.
+        let _ = subscriber.try_init();
+        Ok(Self {
+            #[cfg(feature = "otel")]
+            traces,
+        })
+    }
+
+    /// Sends what was not sent yet. Must be called outside of any runtime.
+    pub(crate) fn end(self) {
+        #[cfg(feature = "otel")]
+        if let Some(traces) = self.traces {
+            traces.end();
+        }
+    }
+}
+
+fn log(format: LogFormat, quiet: &str, verbose: u8) -> Box<dyn Layer<Registry> + Send + Sync> {
     let directives = match verbose {
         0 => quiet,
         1 => "warn,neartime=debug",
         2 => "info,neartime=trace",
         _ => "trace",
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(expanded(directives)));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // Only a second start in one process fails (tests), and then the first goes on.
-    let _ = match format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text => builder.with_target(false).with_ansi(is_terminal()).try_init(),
-    };
+    let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(expanded(directives)));
+    // Each line names its task already: the spans around it are for the traces.
+    let filter = level.and(filter_fn(|metadata: &Metadata<'_>| !metadata.is_span()));
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => layer.json().flatten_event(true).with_filter(filter).boxed(),
+        LogFormat::Text => layer.with_target(false).with_ansi(is_terminal()).with_filter(filter).boxed(),
+    }
 }
 
 /// `neartime=…` stands for all crates of this house.
 fn expanded(directives: &str) -> String {
-    let house = ["", "_air", "_engine", "_features", "_ingest", "_model", "_scheduler", "_stores", "_tasks_db"];
+    let house = [
+        "",
+        "_air",
+        "_aws",
+        "_console",
+        "_engine",
+        "_features",
+        "_ingest",
+        "_model",
+        "_scheduler",
+        "_stores",
+        "_tasks_db",
+    ];
     let expand = |directive: &str| match directive.strip_prefix("neartime=") {
         Some(level) => house.map(|name| format!("neartime{name}={level}")).join(","),
         None => directive.to_owned(),
