@@ -105,6 +105,9 @@ pub(crate) enum Command {
     /// Make and show the Audience Index Report
     #[command(subcommand)]
     Air(AirCommand),
+    /// Print what makes the features store tables of Amazon Athena
+    #[command(subcommand)]
+    Athena(AthenaCommand),
     /// Print the completion script of a shell
     Completions {
         #[arg(value_enum)]
@@ -256,6 +259,15 @@ pub(crate) struct BackfillArgs {
     /// The first instant that is not meant any more
     #[arg(long, value_name = "INSTANT")]
     pub(crate) to: Instant,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AthenaCommand {
+    /// Print CREATE EXTERNAL TABLE with partition projection
+    Ddl {
+        /// As `neartime features` lists it; none: all that run
+        feature: Option<FeatureName>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,7 @@
 //! The verbs, a file each. Each takes the application and its own arguments; the rows go to standard output.
 
 pub(crate) mod air;
+mod athena;
 mod backfill;
 mod check;
 pub(crate) mod features;
@@ -30,6 +31,7 @@ pub(crate) async fn execute(app: &App, command: Command) -> anyhow::Result<ExitC
         Command::Online(command) => online::execute(app, command).await?,
         Command::Backfill(args) => backfill::execute(app, args).await?,
         Command::Air(command) => air::execute(app, command).await?,
+        Command::Athena(command) => athena::execute(app, command)?,
         Command::Demo(_) | Command::Completions { .. } => unreachable!("these need no configuration"),
     }
     Ok(ExitCode::SUCCESS)

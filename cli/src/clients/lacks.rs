@@ -29,7 +29,7 @@ pub(super) fn without(feature: &str) -> anyhow::Error {
 
 fn wanted(config: &Config) -> Vec<(&'static Part, String, &'static str)> {
     let mut wanted = Vec::new();
-    if matches!(config.tasks, Database::Server(_)) {
+    if matches!(config.tasks.database, Database::Server(_)) {
         wanted.push((&POSTGRES, "Postgres for the task table".to_owned(), "set `database` in [tasks] to sqlite://…"));
     }
     if let Place::Bucket { .. } = &config.features_store {

@@ -10,10 +10,16 @@ use crate::config::{Air, Database, Secret};
 pub(crate) async fn publisher(air: &Air) -> anyhow::Result<Arc<dyn Publisher>> {
     match &air.database {
         Database::Sqlite(path) => Ok(Arc::new(SqlitePublisher::open(path).await?)),
-        Database::Server(address) => postgres(address).await,
+        Database::Server(address) => postgres(address, air.plaintext).await,
     }
 }
 
-async fn postgres(_: &Secret) -> anyhow::Result<Arc<dyn Publisher>> {
-    unreachable!("refused when the configuration was read")
+#[cfg(feature = "postgres")]
+async fn postgres(address: &Secret, plaintext: bool) -> anyhow::Result<Arc<dyn Publisher>> {
+    Ok(Arc::new(neartime_air::PgPublisher::open(address.expose(), plaintext).await?))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn postgres(_: &Secret, _: bool) -> anyhow::Result<Arc<dyn Publisher>> {
+    Err(super::lacks::without("postgres"))
 }

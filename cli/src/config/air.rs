@@ -18,6 +18,8 @@ pub(crate) struct Air {
     pub(crate) groups: Option<PathBuf>,
     pub(crate) site_names: Option<PathBuf>,
     pub(crate) database: Database,
+    /// Whether a server elsewhere may be spoken to without encryption.
+    pub(crate) plaintext: bool,
     /// A cron expression with seconds that has been read once.
     pub(crate) schedule: Option<String>,
     pub(crate) order: Order,
@@ -39,6 +41,7 @@ pub(super) fn read(mut section: Section<'_>, base: &Path, features: &[FeatureCon
         Some(value) => Database::read(&value, "postgres", base),
         None => Some(Database::Sqlite(base.join("air.db"))),
     };
+    let plaintext = section.flag("plaintext");
     let schedule = section.get("schedule").and_then(|value| {
         value.parsed::<cron::Schedule>()?;
         value.text()
@@ -57,6 +60,7 @@ pub(super) fn read(mut section: Section<'_>, base: &Path, features: &[FeatureCon
         groups,
         site_names,
         database: database?,
+        plaintext,
         schedule,
         order: order?,
         alive,

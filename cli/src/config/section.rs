@@ -52,6 +52,11 @@ impl<'t> Section<'t> {
         self.get(key)?.text()
     }
 
+    /// `true` or `false`; false where nothing (usable) was written.
+    pub(super) fn flag(&mut self, key: &'static str) -> bool {
+        self.get(key).and_then(|value| value.bool()).unwrap_or(false)
+    }
+
     /// Text, or a complaint that it is missing.
     pub(super) fn required_text(&mut self, key: &'static str) -> Option<String> {
         match self.get(key) {

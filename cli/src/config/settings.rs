@@ -8,6 +8,14 @@ use neartime_model::Span;
 use super::section::Section;
 use super::{Database, Place, Secret, Size};
 
+/// `[tasks]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tasks {
+    pub(crate) database: Database,
+    /// Whether a server elsewhere may be spoken to without encryption.
+    pub(crate) plaintext: bool,
+}
+
 /// `[online_store]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OnlineStore {
@@ -48,15 +56,18 @@ const LEAST_MEMORY: Size = Size(64_000_000);
 /// The shortest lease whose heartbeats a busy machine keeps up with.
 const SHORTEST_LEASE: Span = Span::from_secs(1);
 
-pub(super) fn tasks(root: &mut Section<'_>, base: &Path) -> Option<Database> {
+pub(super) fn tasks(root: &mut Section<'_>, base: &Path) -> Option<Tasks> {
     let default = || Some(Database::Sqlite(base.join("neartime.db")));
-    let Some(mut section) = root.section("tasks") else { return default() };
+    let Some(mut section) = root.section("tasks") else {
+        return Some(Tasks { database: default()?, plaintext: false });
+    };
     let database = match section.get("database") {
         Some(value) => Database::read(&value, "postgres", base),
         None => default(),
     };
+    let plaintext = section.flag("plaintext");
     section.finish();
-    database
+    Some(Tasks { database: database?, plaintext })
 }
 
 pub(super) fn features_store(root: &mut Section<'_>, base: &Path) -> Option<Place> {
@@ -82,14 +93,14 @@ pub(super) fn online_store(root: &mut Section<'_>, base: &Path) -> Option<Online
     let username = section.text("username");
     let password = section.text("password").map(Secret::new);
     let datacenter = section.text("datacenter");
-    let tls = section.get("tls").and_then(|tls| tls.bool()).unwrap_or(false);
+    let tls = section.flag("tls");
     section.finish();
     Some(OnlineStore { database: database?, username, password, datacenter, tls })
 }
 
 pub(super) fn s3(root: &mut Section<'_>) -> S3 {
     let Some(mut section) = root.section("s3") else { return S3::default() };
-    let path_style = section.get("path_style").and_then(|value| value.bool()).unwrap_or(false);
+    let path_style = section.flag("path_style");
     let s3 = S3 { region: section.text("region"), endpoint: section.text("endpoint"), path_style };
     section.finish();
     s3

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT, SpanExporter};
 use opentelemetry_sdk::Resource;
@@ -13,6 +12,8 @@ use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::exit::Invalid;
 
 /// How long the collector may take for the last spans when the process ends.
 const GRACE: Duration = Duration::from_secs(5);
@@ -28,7 +29,7 @@ impl Traces {
             return Ok(None);
         }
         let exporter = SpanExporter::builder().with_http().build();
-        let exporter = exporter.context("could not export traces to the address in OTEL_EXPORTER_OTLP_ENDPOINT")?;
+        let exporter = exporter.map_err(|error| Invalid(format!("could not prepare the export of traces: {error}")))?;
         let resource = Resource::builder();
         // The builder reads OTEL_SERVICE_NAME itself; ours is for those who have not set it.
         let resource = match std::env::var_os("OTEL_SERVICE_NAME") {
