@@ -4,6 +4,7 @@
 #[path = "clients/without_aws.rs"]
 mod aws;
 mod channels;
+mod clock;
 mod features_store;
 mod lacks;
 mod online;
@@ -13,6 +14,7 @@ mod tasks;
 
 pub(crate) use aws::Cloud;
 pub(crate) use channels::{queues, streams};
+pub(crate) use clock::{ClocksDisagree, agree};
 pub(crate) use features_store::FeaturesHome;
 pub(crate) use lacks::lacks;
 pub(crate) use online::online;

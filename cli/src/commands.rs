@@ -13,6 +13,8 @@ pub(crate) mod run;
 pub(crate) mod sql;
 mod tasks;
 
+pub(crate) use check::Unreachable;
+
 use std::process::ExitCode;
 
 use crate::app::App;

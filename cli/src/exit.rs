@@ -32,9 +32,14 @@ pub(crate) fn report(error: &Error) -> ExitCode {
     if error.is::<OutputClosed>() {
         return ExitCode::SUCCESS;
     }
+    show(error);
+    ExitCode::from(code(error))
+}
+
+/// Shows the error with its causes.
+pub(crate) fn show(error: &Error) {
     let text = causes(error.as_ref()).join("\n  because: ");
     eprintln!("error: {text}");
-    ExitCode::from(code(error))
 }
 
 /// The first cause that knows its kind decides.
@@ -52,6 +57,8 @@ fn kind(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
         cause.downcast_ref::<E>().map(Classify::kind)
     }
     None.or_else(|| of::<Invalid>(cause))
+        .or_else(|| of::<crate::clients::ClocksDisagree>(cause))
+        .or_else(|| of::<crate::commands::Unreachable>(cause))
         .or_else(|| of::<crate::config::ConfigError>(cause))
         .or_else(|| of::<neartime_air::AirError>(cause))
         .or_else(|| of::<neartime_console::ConsoleError>(cause))
@@ -59,6 +66,7 @@ fn kind(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
         .or_else(|| of::<neartime_ingest::DiscoverError>(cause))
         .or_else(|| of::<neartime_ingest::ImportError>(cause))
         .or_else(|| of::<neartime_ingest::ReadError>(cause))
+        .or_else(|| of::<neartime_ingest::channel::ChannelError>(cause))
         .or_else(|| of::<neartime_scheduler::OnceError>(cause))
         .or_else(|| of::<neartime_scheduler::RebuildError>(cause))
         .or_else(|| of::<neartime_stores::StoreError>(cause))

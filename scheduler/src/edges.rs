@@ -101,12 +101,14 @@ impl Edges {
         self.sources.iter().find(|work| work.source.name == *name)
     }
 
-    /// The sources whose locations are listed: all but those whose files are made from a stream of events.
+    /// Whether a source's location is listed: not if its files are made from a stream of events.
+    pub fn is_listed(&self, work: &SourceWork) -> bool {
+        let is_made = |stream: &&StreamWork| stream.source == work.source.name && stream.carries == Carries::Events;
+        !self.streams.iter().any(|stream| is_made(&stream))
+    }
+
     pub(crate) fn listed(&self) -> impl Iterator<Item = &SourceWork> {
-        let made = |name: &SourceName| {
-            self.streams.iter().any(|stream| stream.source == *name && stream.carries == Carries::Events)
-        };
-        self.sources.iter().filter(move |work| !made(&work.source.name))
+        self.sources.iter().filter(|work| self.is_listed(work))
     }
 
     pub(crate) fn source_names(&self) -> Vec<SourceName> {

@@ -1,5 +1,9 @@
 //! `neartime check`: everything that can be known before anything is processed.
 
+mod connections;
+
+pub(crate) use connections::Unreachable;
+
 use std::sync::Arc;
 
 use neartime_ingest::{Discovered, Due, Scope, Source};
@@ -10,6 +14,7 @@ use tokio::sync::mpsc;
 use crate::air;
 use crate::app::App;
 use crate::args::Format;
+use crate::exit;
 use crate::output::{self, Cell};
 use crate::registry::Off;
 
@@ -22,15 +27,24 @@ pub(crate) async fn execute(app: &App) -> anyhow::Result<()> {
     let off = registry.off.iter().map(off).collect::<Vec<_>>();
     let edges = app.edges(registry, Arc::new(Unobserved)).await?;
     edges.check().await?;
+    let mut refusals = connections::check(app, &edges).await;
     let mut warnings = warnings(app, &edges);
     if let Some(report) = &report {
         warnings.extend(air::surprises(app, report).await?);
     }
     let mut rows = Vec::new();
     for work in &edges.sources {
-        let listed = list(&work.source).await?;
-        warnings.extend(listing_warning(&work.source, &listed));
-        rows.push(row(work, &listed));
+        if !edges.is_listed(work) {
+            rows.push(row(work, None));
+            continue;
+        }
+        match list(&work.source).await {
+            Ok(listed) => {
+                warnings.extend(listing_warning(&work.source, &listed));
+                rows.push(row(work, Some(&listed)));
+            }
+            Err(error) => refusals.push(error),
+        }
     }
     edges.tasks.close().await;
     output::print(app.format(), &COLUMNS, None, rows)?;
@@ -39,6 +53,10 @@ pub(crate) async fn execute(app: &App) -> anyhow::Result<()> {
     }
     for warning in warnings {
         eprintln!("warning: {warning}");
+    }
+    if let Some(last) = refusals.pop() {
+        refusals.iter().for_each(exit::show);
+        return Err(last);
     }
     if app.format() == Format::Table {
         eprintln!("the configuration can run");
@@ -68,7 +86,7 @@ fn listing_warning(source: &Source, listed: &Discovered) -> Option<String> {
     (listed.matched == 0).then(|| format!("no file of `{name}` is there yet"))
 }
 
-fn row(work: &SourceWork, listed: &Discovered) -> Vec<Cell> {
+fn row(work: &SourceWork, listed: Option<&Discovered>) -> Vec<Cell> {
     let source = &work.source;
     let (due, age) = match source.due {
         Due::End => ("end", Some(in_units(worst_case_age(source)))),
@@ -79,8 +97,8 @@ fn row(work: &SourceWork, listed: &Discovered) -> Vec<Cell> {
     vec![
         source.name.as_str().into(),
         source.location.to_string().into(),
-        listed.matched.into(),
-        listed.unmatched.into(),
+        listed.map(|listed| listed.matched).into(),
+        listed.map(|listed| listed.unmatched).into(),
         source.width.to_string().into(),
         source.delay.to_string().into(),
         due.into(),
@@ -143,6 +161,12 @@ fn warnings(app: &App, edges: &Edges) -> Vec<String> {
     if edges.online.is_none() {
         warnings
             .push("there is no [online_store]: features go to Parquet only, and `get` has nothing to ask".to_owned());
+    }
+    if let Some(console) = app.config().console.as_ref().filter(|console| !console.listen.ip().is_loopback()) {
+        warnings.push(format!(
+            "the console listens on {}: whoever reaches it sees metrics and source names",
+            console.listen
+        ));
     }
     if app.config().run.deadline < app.config().run.lease {
         warnings.push("the deadline of [run] is shorter than its lease".to_owned());

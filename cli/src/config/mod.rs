@@ -91,9 +91,22 @@ impl Config {
         if sources.is_empty() {
             root.problem("the configuration has no [[source]]");
         }
+        if let Some(store) = &features_store {
+            refuse_own_output(&mut root, store, &sources);
+        }
         root.finish();
         let (tasks, features_store) = (tasks?, features_store?);
         Some(Self { tasks, features_store, online_store, s3, run, console, sources, features, air })
+    }
+}
+
+/// What is published must not look like what is read: every file of ours would be told of, and listed, as one of theirs.
+fn refuse_own_output(root: &mut Section<'_>, store: &Place, sources: &[SourceConfig]) {
+    for source in sources.iter().filter(|source| store.is_bucket() && store.is_within(&source.location)) {
+        let (name, location) = (&source.source.name, &source.location);
+        root.problem(format!(
+            "the features store {store} lies in the location of the source `{name}` ({location}): move one of them"
+        ));
     }
 }
 

@@ -42,6 +42,25 @@ impl Place {
     }
 }
 
+impl Place {
+    pub(crate) fn is_bucket(&self) -> bool {
+        matches!(self, Self::Bucket { .. })
+    }
+
+    /// Whether it is `other`, or lies in it. A prefix is taken by whole names.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Bucket { bucket, prefix }, Self::Bucket { bucket: other_bucket, prefix: other }) => {
+                let below = prefix.strip_prefix(other.as_str());
+                bucket == other_bucket
+                    && (other.is_empty() || below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+            }
+            (Self::Directory { path, .. }, Self::Directory { path: other, .. }) => path.starts_with(other),
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -80,4 +99,27 @@ impl Database {
 
 fn is_scheme(scheme: &str, server: &str) -> bool {
     scheme == server || (server == "postgres" && scheme == "postgresql")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bucket(bucket: &str, prefix: &str) -> Place {
+        Place::Bucket { bucket: bucket.to_owned(), prefix: prefix.to_owned() }
+    }
+
+    #[test]
+    fn a_place_is_within_another_by_whole_names() {
+        for (inner, outer, within) in [
+            (bucket("raw", "in/features"), bucket("raw", "in"), true),
+            (bucket("raw", "in"), bucket("raw", "in"), true),
+            (bucket("raw", "in"), bucket("raw", ""), true),
+            (bucket("raw", "input"), bucket("raw", "in"), false),
+            (bucket("raw", ""), bucket("raw", "in"), false),
+            (bucket("features", "in"), bucket("raw", "in"), false),
+        ] {
+            assert_eq!(inner.is_within(&outer), within, "{inner} in {outer}");
+        }
+    }
 }
