@@ -5,7 +5,10 @@
 
 pub mod configs;
 pub mod faulty;
+pub mod proxy;
 pub mod reservoir;
+#[cfg(feature = "servers")]
+pub mod servers;
 pub mod shared;
 pub mod site;
 pub mod wiki;

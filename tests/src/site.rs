@@ -10,6 +10,7 @@ use tempfile::TempDir;
 pub struct Site {
     folder: TempDir,
     binary: PathBuf,
+    variables: Vec<(String, String)>,
 }
 
 /// What one run of the binary left.
@@ -25,7 +26,13 @@ impl Site {
     pub fn new(binary: &str, config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("neartime.toml"), config).expect("the configuration is written");
-        Self { folder, binary: binary.into() }
+        Self { folder, binary: binary.into(), variables: Vec::new() }
+    }
+
+    /// Sets a variable of the binary's environment.
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
     }
 
     pub fn path(&self) -> &Path {
@@ -39,7 +46,8 @@ impl Site {
 
     pub fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = Command::new(&self.binary);
-        command.args(args).current_dir(self.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(args).current_dir(self.path()).envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 

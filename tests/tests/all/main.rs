@@ -9,6 +9,8 @@ mod freshness;
 mod late_files;
 mod outages;
 mod seeds;
+#[cfg(feature = "servers")]
+mod servers;
 mod sharing;
 mod wikiticker;
 

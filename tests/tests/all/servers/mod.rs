@@ -1,0 +1,3 @@
+//! On real servers: Postgres, Cassandra, and moto for S3, SQS and Kinesis. Skipped where the environment names none.
+
+mod tools;
