@@ -79,6 +79,8 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Make a small raw reservoir, run everything on it, show what came out
     Demo(DemoArgs),
+    /// Look at sample data and write a neartime.toml to start from
+    Init(InitArgs),
     /// Cut files of any name and order by event time into a source's layout
     Import(ImportArgs),
     /// Discover, work and run the cron jobs until SIGTERM
@@ -120,6 +122,17 @@ pub(crate) struct DemoArgs {
     /// Where to make it; kept afterwards. Default: a new directory among the temporary files
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Samples: plain, gzip or zstd files of JSON lines, delimited fields or web server logs; name several of one
+    /// source to learn more of its columns
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Write over a configuration that is there
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

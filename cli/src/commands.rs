@@ -34,7 +34,9 @@ pub(crate) async fn execute(app: &App, command: Command) -> anyhow::Result<ExitC
         Command::Backfill(args) => backfill::execute(app, args).await?,
         Command::Air(command) => air::execute(app, command).await?,
         Command::Athena(command) => athena::execute(app, command)?,
-        Command::Demo(_) | Command::Completions { .. } => unreachable!("these need no configuration"),
+        Command::Demo(_) | Command::Init(_) | Command::Completions { .. } => {
+            unreachable!("these need no configuration")
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -13,6 +13,7 @@ mod config;
 mod console;
 mod demo;
 mod exit;
+mod init;
 mod output;
 mod progress;
 mod quarantine_table;
@@ -80,6 +81,10 @@ async fn execute(cli: Cli, features: Vec<Arc<dyn Feature>>) -> anyhow::Result<Ex
         }
         Command::Demo(args) => {
             demo::execute(global, features, args).await?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Init(args) => {
+            init::execute(&global, &features, &args)?;
             return Ok(ExitCode::SUCCESS);
         }
         command => command,

@@ -50,7 +50,7 @@ impl Config {
     pub(crate) fn load(path: &Path, environment: &Environment) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             let advice = if error.kind() == std::io::ErrorKind::NotFound {
-                "; write one, or name it with --config (`neartime demo` shows a complete one)"
+                "; write one with `neartime init FILE…`, or name it with --config (`neartime demo` shows a complete one)"
             } else {
                 ""
             };

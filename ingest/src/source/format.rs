@@ -159,6 +159,11 @@ impl Pattern {
         Ok(Self { regex, bytewise: build(false).ok(), apache })
     }
 
+    /// Whether `line` is one of this pattern's.
+    pub fn matches(&self, line: &[u8]) -> bool {
+        self.regex.is_match(line)
+    }
+
     /// The expression over text.
     pub(crate) fn regex(&self) -> &Regex {
         &self.regex

@@ -55,6 +55,8 @@ async fn scheduler(site: &Path, clock: &Arc<ManualClock>) -> anyhow::Result<Sche
     let edges = Edges {
         tasks: Arc::new(SqliteTasks::open(&tasks).await?),
         sources: vec![work],
+        queues: Vec::new(),
+        streams: Vec::new(),
         offline: Arc::new(FeaturesStore::directory(&site.join("features_store"))?),
         online: Some(online),
         jobs: Vec::new(),

@@ -1,0 +1,80 @@
+//! `neartime init`: what it writes from samples runs as it stands, and gives the samples' own numbers.
+
+use std::fs;
+
+use neartime_tests::reservoir::put_lines;
+use neartime_tests::site::Site;
+
+use crate::BINARY;
+
+/// A folder without a configuration.
+fn empty() -> Site {
+    let site = Site::new(BINARY, "");
+    fs::remove_file(site.path().join("neartime.toml")).unwrap();
+    site
+}
+
+#[test]
+fn json_in_dated_folders_runs_at_once() {
+    let site = empty();
+    let lines = (0..30).map(|n| {
+        format!(r#"{{"user_id":{},"ctx":{{"url":"/{n}"}},"ts":{},"price":{n}.5}}"#, n % 7, 1_709_200_800_000_i64 + n)
+    });
+    let lines: Vec<String> = lines.collect();
+    put_lines(&site.path().join("shop"), "2024/02/29/10/part-0001.json.gz", lines.iter().map(String::as_str));
+    let ran = site.run(["init", "shop/2024/02/29/10/part-0001.json.gz"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let config = fs::read_to_string(site.path().join("neartime.toml")).unwrap();
+    for line in [
+        "layout = \"%Y/%m/%d/%H/*.json.gz\"",
+        "chunk = \"1h\"",
+        "ctx_url = { type = \"string\", from = \"ctx.url\" }",
+        "ts = { type = \"timestamp\", unit = \"ms\" }",
+        "price = \"float\"",
+        "user_id = \"string\"",
+    ] {
+        assert!(config.contains(line), "{line} is missing in\n{config}");
+    }
+    site.run_once(0);
+    let query = "select id, sum(actions_count) from features_store.shop_events group by id order by id";
+    let rows = site.rows(["sql", query]);
+    let expected: Vec<Vec<String>> =
+        (0..7).map(|id| vec![id.to_string(), if id < 2 { "5" } else { "4" }.to_owned()]).collect();
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn a_table_without_a_time_in_its_name_is_imported_first() {
+    let site = empty();
+    fs::write(
+        site.path().join("sales.csv"),
+        "at;customer;amount\n2024-02-29T10:01:00Z;17;1\n2024-02-29T10:21:00Z;17;2.5\n",
+    )
+    .unwrap();
+    assert_eq!(site.run(["init", "sales.csv"]).code, Some(0));
+    assert_eq!(site.run(["import", "sales", "sales.csv"]).code, Some(0));
+    site.run_once(0);
+    assert_eq!(
+        site.rows(["sql", "select ten_mins, actions_count from features_store.sales_events order by 1"]),
+        [["00", "1"], ["20", "1"]]
+    );
+}
+
+#[test]
+fn what_cannot_be_told_is_said() {
+    let site = empty();
+    fs::write(site.path().join("story.txt"), "Once upon a time\nthere was a file\n").unwrap();
+    fs::write(site.path().join("empty.json"), "").unwrap();
+    for (file, text) in
+        [("story.txt", "describe them by a `pattern`"), ("empty.json", "has no line"), ("gone", "no file gone")]
+    {
+        let ran = site.run(["init", file]);
+        assert_eq!(ran.code, Some(2), "{file}: {}", ran.stderr);
+        assert!(ran.stderr.contains(text), "{file}: {}", ran.stderr);
+        assert!(!site.path().join("neartime.toml").exists());
+    }
+    fs::write(site.path().join("neartime.toml"), "mine").unwrap();
+    fs::write(site.path().join("a.json"), "{\"a\":\"b\"}\n").unwrap();
+    assert_eq!(site.run(["init", "a.json"]).code, Some(2));
+    assert_eq!(fs::read_to_string(site.path().join("neartime.toml")).unwrap(), "mine");
+}
