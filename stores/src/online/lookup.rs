@@ -10,6 +10,7 @@ use neartime_engine::{Engine, FeatureTable, Ratios, merge_batches};
 use neartime_model::Instant;
 
 use super::OnlineStore;
+use super::fold::fold;
 use crate::StoreError;
 
 /// Rows that are held before they are folded: an entity may have a row for each chunk of many years.
@@ -29,20 +30,27 @@ pub async fn lookup(
     chunks: Option<Range<Instant>>,
 ) -> Result<RecordBatch, StoreError> {
     let folding = |error: DataFusionError| StoreError::failed(format!("folding rows of `{}`", table.name), error);
+    let merged = async |rows: Vec<RecordBatch>| match fold(&table.output, &rows)? {
+        Some(folded) => Ok(folded),
+        None => merge_batches(engine, &table.output, rows).await,
+    };
     let mut rows = online.read(table, entity, chunks).await?;
     let (mut held, mut held_rows, mut enough) = (Vec::new(), 0, HELD_ROWS);
     while let Some(batch) = rows.try_next().await.map_err(|error| read_error(table, error))? {
         held_rows += batch.num_rows();
         held.push(batch);
         if held_rows >= enough {
-            let folded = merge_batches(engine, &table.output, held).await.map_err(folding)?;
+            let folded = merged(held).await.map_err(folding)?;
             held_rows = folded.num_rows();
             // Where there is little to fold, fold ever more seldom.
             enough = HELD_ROWS.max(2 * held_rows);
             held = vec![folded];
         }
     }
-    let folded = merge_batches(engine, &table.output, held).await.map_err(folding)?;
+    let folded = merged(held).await.map_err(folding)?;
+    if table.ratios.is_empty() {
+        return Ok(folded);
+    }
     let ratios = Ratios::new(&table.output, &table.ratios)
         .map_err(|error| StoreError::failed(format!("planning the ratios of `{}`", table.name), error))?;
     ratios.append(&folded).map_err(folding)

@@ -7,6 +7,7 @@
 mod cassandra;
 #[cfg(test)]
 mod contract;
+mod fold;
 mod lookup;
 mod publish;
 mod rebuild;
