@@ -20,6 +20,8 @@ pub(crate) struct Target {
 struct Key {
     /// What [`head`] makes of the name.
     head: u64,
+    /// What [`last`] makes of it.
+    last: u64,
     name: Box<[u8]>,
     target: Target,
 }
@@ -34,8 +36,11 @@ struct Node {
 
 impl Node {
     fn find(&self, name: &[u8]) -> Option<Target> {
-        let head = head(name);
-        let is_it = |key: &&Key| key.head == head && key.name.len() == name.len() && tail(&key.name) == tail(name);
+        let (head, last) = (head(name), last(name));
+        let is_it = |key: &&Key| {
+            let alike = key.head == head && key.last == last && key.name.len() == name.len();
+            alike && (name.len() <= 16 || middle(&key.name) == middle(name))
+        };
         self.keys.iter().find(is_it).map(|key| key.target)
     }
 }
@@ -133,6 +138,7 @@ impl Paths {
         }
         keys.push(Key {
             head: head(name),
+            last: last(name),
             name: name.clone().into(),
             target: Target { key: self.keys, ..Target::default() },
         });
@@ -153,8 +159,8 @@ impl Paths {
     }
 }
 
-/// The first eight bytes of a name (of a shorter one all of them, some twice) as a number: together with the length it
-/// tells short names apart, without a call to compare them.
+/// The first eight bytes of a name (of a shorter one all of them, some twice) as a number: together with [`last`] and
+/// the length it tells names apart, without a call to compare them.
 #[inline(always)]
 fn head(name: &[u8]) -> u64 {
     let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
@@ -165,10 +171,15 @@ fn head(name: &[u8]) -> u64 {
     }
 }
 
-/// What [`head`] leaves out.
+/// The last eight bytes of a name that [`head`] does not tell whole, as a number.
 #[inline(always)]
-fn tail(name: &[u8]) -> &[u8] {
-    name.get(8..).unwrap_or_default()
+fn last(name: &[u8]) -> u64 {
+    name.last_chunk::<8>().map_or(0, |last| u64::from_le_bytes(*last))
+}
+
+/// What [`head`] and [`last`] leave out of a name of more than 16 bytes.
+fn middle(name: &[u8]) -> &[u8] {
+    &name[8..name.len() - 8]
 }
 
 fn length_bit(name: &[u8]) -> u64 {
