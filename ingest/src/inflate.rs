@@ -2,8 +2,14 @@
 //!
 //! There is no cap on how much a file may inflate to: whatever its ratio, no more than the caller's buffer is held.
 
-use flate2::{Decompress, FlushDecompress, Status};
+mod deflate;
+mod fast;
+mod gzip;
+mod huffman;
+
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
+
+use gzip::Gzip;
 
 /// Bytes that begin a gzip member.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -68,68 +74,6 @@ impl Inflater for Plain {
 
     fn finish(&mut self) -> Result<(), Corrupt> {
         Ok(())
-    }
-}
-
-/// gzip of any number of members, with zero padding after each.
-struct Gzip {
-    /// The member being inflated; `None` between members.
-    member: Option<Decompress>,
-}
-
-impl Gzip {
-    fn new() -> Self {
-        Self { member: Some(Self::begin_member()) }
-    }
-
-    fn begin_member() -> Decompress {
-        const WINDOW_BITS: u8 = 15;
-        Decompress::new_gzip(WINDOW_BITS)
-    }
-
-    /// Skips padding up to the next member.
-    fn between(&mut self, input: &[u8]) -> Result<Progress, Corrupt> {
-        let padding = input.iter().take_while(|&&byte| byte == 0).count();
-        match &input[padding..] {
-            [] => {}
-            [first] if *first == GZIP[0] => self.member = Some(Self::begin_member()),
-            [first, second, ..] if [*first, *second] == GZIP => self.member = Some(Self::begin_member()),
-            _ => return Err(Corrupt::new("bytes that are no gzip member follow a complete one")),
-        }
-        Ok(Progress { consumed: padding, produced: 0 })
-    }
-}
-
-impl Inflater for Gzip {
-    fn inflate(&mut self, input: &[u8], output: &mut [u8]) -> Result<Progress, Corrupt> {
-        let Some(member) = &mut self.member else {
-            let skipped = self.between(input)?;
-            let rest = &input[skipped.consumed..];
-            if self.member.is_none() || rest.is_empty() {
-                return Ok(skipped);
-            }
-            let progress = self.inflate(rest, output)?;
-            return Ok(Progress { consumed: skipped.consumed + progress.consumed, ..progress });
-        };
-        let (consumed, produced) = (member.total_in(), member.total_out());
-        let status = member.decompress(input, output, FlushDecompress::None).map_err(|error| {
-            Corrupt::new(format!("gzip cannot be inflated: {}", error.message().unwrap_or("bad data")))
-        })?;
-        let progress = Progress {
-            consumed: usize::try_from(member.total_in() - consumed).expect("no more than the input"),
-            produced: usize::try_from(member.total_out() - produced).expect("no more than the output"),
-        };
-        if status == Status::StreamEnd {
-            self.member = None;
-        }
-        Ok(progress)
-    }
-
-    fn finish(&mut self) -> Result<(), Corrupt> {
-        match self.member {
-            Some(_) => Err(Corrupt::new("gzip ends in the middle of a member")),
-            None => Ok(()),
-        }
     }
 }
 

@@ -129,3 +129,66 @@ fn a_bomb_runs_in_the_buffer_it_is_given() {
     assert_eq!((start, total), (bomb.len(), 32 << 20));
     inflater.finish().unwrap();
 }
+
+/// What zlib makes of a file of one member.
+fn zlib(file: &[u8]) -> Option<Vec<u8>> {
+    let mut zlib = flate2::Decompress::new_gzip(15);
+    let (mut out, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+    loop {
+        let (consumed, produced) = (zlib.total_in(), zlib.total_out());
+        let rest = &file[usize::try_from(consumed).unwrap()..];
+        let status = zlib.decompress(rest, &mut buffer, flate2::FlushDecompress::None).ok()?;
+        let count = usize::try_from(zlib.total_out() - produced).unwrap();
+        out.extend_from_slice(&buffer[..count]);
+        if status == flate2::Status::StreamEnd {
+            return (zlib.total_in() == file.len() as u64).then_some(out);
+        }
+        if count == 0 && zlib.total_in() == consumed {
+            return None;
+        }
+    }
+}
+
+/// Literals, runs and matches near and far, in any mixture.
+fn mixture(rng: &mut fastrand::Rng, len: usize) -> Vec<u8> {
+    let kinds = rng.u8(1..=255);
+    let mut data: Vec<u8> = Vec::new();
+    while data.len() < len {
+        let count = rng.usize(1..300);
+        match rng.u8(..4) {
+            0 => data.extend((0..count).map(|_| rng.u8(..) % kinds)),
+            1 => data.extend((0..count).map(|_| b'0' + rng.u8(..10))),
+            2 => data.resize(data.len() + count, rng.u8(..)),
+            _ if data.is_empty() => {}
+            _ => {
+                let distance = rng.usize(1..=data.len().min(40_000));
+                (0..count).for_each(|_| data.push(data[data.len() - distance]));
+            }
+        }
+    }
+    data
+}
+
+#[test]
+fn files_whole_and_broken_are_taken_as_zlib_takes_them() {
+    let mut rng = fastrand::Rng::with_seed(1952);
+    let (mut whole, mut broken) = (0, 0);
+    for round in 0..300 {
+        let len = rng.choice([0, 1, 10, 300, 5_000, 70_000]).unwrap();
+        let data = mixture(&mut rng, len);
+        let level = flate2::Compression::new(rng.u32(..10));
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
+        encoder.write_all(&data).unwrap();
+        let mut file = encoder.finish().unwrap();
+        for _ in 0..round % 3 {
+            let at = rng.usize(2..file.len());
+            file[at] ^= 1 << rng.u8(..8);
+        }
+        let expected = zlib(&file);
+        let (piece, room) = (rng.choice([100, 5_000, 1 << 17]).unwrap(), rng.choice([321, 40_000, 1 << 17]).unwrap());
+        let found = inflate(&file, piece, room);
+        assert_eq!(found.as_ref().ok(), expected.as_ref(), "round {round}: pieces of {piece} into {room}");
+        if expected.is_some() { whole += 1 } else { broken += 1 }
+    }
+    assert!(whole > 100 && broken > 100, "{whole} whole, {broken} broken");
+}
