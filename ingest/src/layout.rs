@@ -128,6 +128,13 @@ impl Layout {
         part
     }
 
+    /// Whether every capture stands after the last time directive.
+    pub(crate) fn captures_follow_time(&self) -> bool {
+        let last_time = self.tokens.iter().rposition(|token| matches!(token, Token::Time(_)));
+        let first_capture = self.tokens.iter().position(|token| matches!(token, Token::Capture(_)));
+        first_capture.is_none_or(|capture| last_time.is_none_or(|time| time < capture))
+    }
+
     /// Refuses most foreign keys at the price of two comparisons.
     fn could_match(&self, key: &str) -> bool {
         let begins = |text: &str| key.starts_with(text);

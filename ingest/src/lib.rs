@@ -17,6 +17,7 @@ mod location;
 mod raw_table;
 mod read;
 mod report;
+pub mod reservoir;
 mod rows;
 mod source;
 #[cfg(test)]

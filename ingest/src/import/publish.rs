@@ -9,7 +9,8 @@ use flate2::bufread::GzDecoder;
 use futures::StreamExt;
 use neartime_model::FileKey;
 use object_store::buffered::BufWriter;
-use object_store::{Error, ObjectStoreExt};
+use object_store::path::Path as ObjectPath;
+use object_store::{Error, Extensions, ObjectStore, ObjectStoreExt, PutMode};
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
 
@@ -18,6 +19,9 @@ use super::cut::Staged;
 use super::name::{ContentId, Names};
 use crate::location::Location;
 use crate::source::Source;
+
+/// Files up to this size go to a bucket in one request, from memory.
+const ONE_REQUEST_BYTES: u64 = 64 << 20;
 
 /// Puts files at a source's location.
 pub(super) struct Publisher<'a> {
@@ -91,22 +95,52 @@ impl<'a> Publisher<'a> {
     fn create(&self, from: &Path, key: &FileKey) -> Result<bool, ImportError> {
         match self.location.as_directory() {
             Some(directory) => link(from, &directory.join(key.as_str())),
-            None => self.upload(from, key).map(|()| true),
+            None => self.upload(from, key),
         }
     }
 
-    /// Two imports of one moment may overwrite each other's upload only if they are of the same content, or if the
-    /// layout has no `*`.
-    fn upload(&self, from: &Path, key: &FileKey) -> Result<(), ImportError> {
+    fn upload(&self, from: &Path, key: &FileKey) -> Result<bool, ImportError> {
         let path = self.location.object_path(key);
-        self.runtime.block_on(async {
-            let mut file = tokio::fs::File::open(from).await.map_err(ImportError::local("open", from))?;
-            let mut object = BufWriter::new(Arc::clone(self.location.store()), path);
-            let failed = |cause| self.unavailable(Error::Generic { store: "bucket", source: Box::new(cause) });
-            tokio::io::copy(&mut file, &mut object).await.map_err(failed)?;
-            object.shutdown().await.map_err(failed)
+        let store = Arc::clone(self.location.store());
+        let size = std::fs::metadata(from).map_err(ImportError::local("look at", from))?.len();
+        let created = self.runtime.block_on(async {
+            if size > ONE_REQUEST_BYTES {
+                return self.upload_in_parts(from, store, path).await;
+            }
+            let bytes = tokio::fs::read(from).await.map_err(ImportError::local("read", from))?;
+            match store.put_opts(&path, bytes.into(), PutMode::Create.into()).await {
+                Ok(_) => Ok(true),
+                Err(Error::AlreadyExists { .. }) => Ok(false),
+                Err(cause) => Err(self.unavailable(cause)),
+            }
         })?;
-        self.discard(from)
+        if created { self.discard(from).map(|()| true) } else { Ok(false) }
+    }
+
+    /// The store is told by an extension that it may only create: the interface has no word for it. One that does not
+    /// understand it writes over what came meanwhile.
+    async fn upload_in_parts(
+        &self,
+        from: &Path,
+        store: Arc<dyn ObjectStore>,
+        to: ObjectPath,
+    ) -> Result<bool, ImportError> {
+        let mut extensions = Extensions::new();
+        extensions.insert(PutMode::Create);
+        let mut object = BufWriter::new(store, to).with_extensions(extensions);
+        let mut file = tokio::fs::File::open(from).await.map_err(ImportError::local("open", from))?;
+        let copied = async {
+            tokio::io::copy(&mut file, &mut object).await?;
+            object.shutdown().await
+        };
+        let Err(cause) = copied.await else { return Ok(true) };
+        if let Err(error) = object.abort().await {
+            tracing::warn!(%error, "could not remove the parts of an upload that failed");
+        }
+        match cause.get_ref().and_then(|cause| cause.downcast_ref()) {
+            Some(Error::AlreadyExists { .. }) => Ok(false),
+            _ => Err(self.unavailable(Error::Generic { store: "bucket", source: Box::new(cause) })),
+        }
     }
 
     fn discard(&self, file: &Path) -> Result<(), ImportError> {
