@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
 
 use crate::error::AirError;
 
@@ -23,4 +25,44 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), AirError> {
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), AirError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(AirError::file("sync", folder))
+}
+
+/// A file whose bytes may still be on their way to the disk.
+#[derive(Debug)]
+#[must_use = "it is not durable before it is synced"]
+pub(crate) struct Unsynced {
+    pub(crate) file: File,
+    pub(crate) path: PathBuf,
+}
+
+impl Unsynced {
+    /// Waits until the disk has it.
+    pub(crate) fn sync(self) -> Result<(), AirError> {
+        self.file.sync_data().map_err(AirError::file("sync", &self.path))
+    }
+}
+
+/// Syncs files on a thread of its own, so that the next one is made while the disk takes the last.
+pub(crate) struct Syncs {
+    files: Sender<Unsynced>,
+    thread: JoinHandle<Result<(), AirError>>,
+}
+
+impl Syncs {
+    pub(crate) fn begin() -> Self {
+        let (files, waiting) = channel::<Unsynced>();
+        let thread = std::thread::spawn(move || waiting.into_iter().try_for_each(Unsynced::sync));
+        Self { files, thread }
+    }
+
+    pub(crate) fn push(&self, file: Unsynced) {
+        // A thread that is gone has an error, which `end` tells.
+        let _ = self.files.send(file);
+    }
+
+    /// Waits until all are synced.
+    pub(crate) fn end(self) -> Result<(), AirError> {
+        drop(self.files);
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
 }

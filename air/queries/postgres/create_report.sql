@@ -1,11 +1,12 @@
 -- The report: one row a (site, group, segment). Null is what may not be told. All rows lie in its one partition, which
--- a new report replaces: grants and views stay with this table.
+-- a new report replaces: grants and views stay with this table. Ids are compared by their bytes, as in SQLite: it is
+-- quicker than by the rules of a language, and rows come in that order.
 CREATE TABLE IF NOT EXISTS air_report (
-    site               text    NOT NULL,
+    site               text COLLATE "C" NOT NULL,
     site_name          text,
-    segment            text    NOT NULL,
+    segment            text COLLATE "C" NOT NULL,
     segment_name       text,
-    segment_group      text    NOT NULL,
+    segment_group      text COLLATE "C" NOT NULL,
     segment_users      bigint  NOT NULL,
     group_users        bigint  NOT NULL,
     segment_site_users bigint,

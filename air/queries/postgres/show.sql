@@ -1,5 +1,4 @@
--- An absent filter is null. Suppressed rows have no number of users, so that a least number leaves them out. Text is
--- sorted by its bytes, as in SQLite, whatever the database's language.
+-- An absent filter is null. Suppressed rows have no number of users, so that a least number leaves them out.
 SELECT site, site_name, segment, segment_name, segment_group, segment_users, group_users, segment_site_users,
        group_site_users, index_value, z_score, index_low, index_high, significant, suppressed
   FROM air_report
@@ -8,5 +7,5 @@ SELECT site, site_name, segment, segment_name, segment_group, segment_users, gro
    AND ($3::bigint IS NULL OR segment_site_users >= $3)
  ORDER BY CASE $4::text WHEN 'index' THEN index_value WHEN 'users' THEN segment_site_users WHEN 'z' THEN z_score END
           DESC NULLS LAST,
-          site COLLATE "C", segment_group COLLATE "C", index_value DESC NULLS LAST, segment COLLATE "C"
+          site, segment_group, index_value DESC NULLS LAST, segment
  LIMIT $5::bigint

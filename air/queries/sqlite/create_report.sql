@@ -1,4 +1,5 @@
--- The report, or its stage: one row a (site, group, segment). Null is what may not be told.
+-- The report, or its stage: one row a (site, group, segment). Null is what may not be told. Rows come in the order of the
+-- key, so that they are only ever appended, and no index has to be built.
 CREATE TABLE IF NOT EXISTS {table} (
     site               TEXT    NOT NULL,
     site_name          TEXT,
@@ -14,5 +15,6 @@ CREATE TABLE IF NOT EXISTS {table} (
     index_low          REAL,
     index_high         REAL,
     significant        BOOLEAN,
-    suppressed         BOOLEAN NOT NULL
-)
+    suppressed         BOOLEAN NOT NULL,
+    PRIMARY KEY (site, segment_group, segment)
+) WITHOUT ROWID

@@ -20,7 +20,6 @@ use crate::report::{Report, ReportInput, Row};
 const CREATE_REPORT: &str = include_str!("../../queries/sqlite/create_report.sql");
 const CREATE_INPUTS: &str = include_str!("../../queries/sqlite/create_inputs.sql");
 const CREATE_REPORTS: &str = include_str!("../../queries/sqlite/create_reports.sql");
-const CREATE_INDEX: &str = include_str!("../../queries/sqlite/create_index.sql");
 const LIVE: &str = include_str!("../../queries/sqlite/live.sql");
 const RECORD: &str = include_str!("../../queries/sqlite/record.sql");
 const RETIRE: &str = include_str!("../../queries/sqlite/retire.sql");
@@ -99,9 +98,7 @@ impl SqlitePublisher {
             }
             transaction.commit().await?;
         }
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
-        execute(&mut transaction, CREATE_INDEX, stage).await?;
-        transaction.commit().await
+        Ok(())
     }
 
     /// Makes the stage the report. `Some` is the fence of a newer report that is live instead.

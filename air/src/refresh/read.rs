@@ -86,7 +86,7 @@ impl Refresh<'_> {
         let path = self.folder.recent().join(&copy);
         let mut writer = UsersWriter::create(&path, file.chunk.end().as_millis(), 0)?;
         users.drain(|user| writer.push(user.hash, user.id, user.entries[0]))?;
-        writer.finish()?;
+        writer.finish()?.sync()?;
         Ok(Recent { known, copy })
     }
 

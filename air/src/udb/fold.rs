@@ -13,6 +13,7 @@ use super::snapshot::{Draft, Snapshot};
 use super::users_file::{UsersFile, UsersWriter};
 use crate::config::Order;
 use crate::count::{Bucketed, Change, Counts, GroupsOf};
+use crate::durable::Syncs;
 use crate::error::AirError;
 use crate::input::Spool;
 
@@ -78,6 +79,7 @@ impl Bucketed for Fold {
         let dead = self.counting.as_ref().map(|counting| self.settler.dead(counting.as_of));
         let reach = self.draft.as_ref().map(|draft| self.settler.reach(draft.end));
         let dying = self.draft.as_ref().map_or(Vec::new(), |draft| self.dying_after(draft.end));
+        let syncs = Syncs::begin();
         for bucket in buckets {
             self.gather(bucket, &mut gather)?;
             let mut writer = match &self.draft {
@@ -88,19 +90,20 @@ impl Bucketed for Fold {
                 None => None,
             };
             gather.drain(|mut user| {
+                let counted = self.counting.as_ref().zip(dead.as_ref());
                 if let (Some(reach), Some(writer)) = (&reach, &mut writer) {
-                    self.keep(&mut user, (reach, &dying), writer, &mut scratch)?;
+                    self.keep(&mut user, (reach, &dying), writer, counted.map(|(_, dead)| dead), &mut scratch)?;
                 }
-                if let (Some(counting), Some(dead)) = (&self.counting, &dead) {
+                if let Some((counting, dead)) = counted {
                     self.count_user(user, counting, dead, &mut scratch, counts);
                 }
                 Ok::<(), AirError>(())
             })?;
             if let Some(writer) = writer {
-                writer.finish()?;
+                syncs.push(writer.finish()?);
             }
         }
-        Ok(())
+        syncs.end()
     }
 }
 
@@ -131,28 +134,34 @@ impl Fold {
         self.lanes.classes().iter().map(of).collect()
     }
 
+    /// Writes what a snapshot keeps of a user, and collects who of them is alive, as far as the days tell.
     fn keep(
         &self,
         user: &mut Gathered<'_, 2>,
         (reach, dying): (&Reach, &[Option<(i64, i64)>]),
         writer: &mut UsersWriter,
+        dead: Option<&Dead>,
         scratch: &mut Scratch,
     ) -> Result<(), AirError> {
-        scratch.kept.clear();
-        scratch.ends.clear();
-        self.settler.keep(user.entries[SETTLED], reach, &mut scratch.kept, |class, last_ms| {
+        let Scratch { kept, ends, segments, sites, .. } = scratch;
+        [kept.clear(), ends.clear(), segments.clear(), sites.clear()];
+        self.settler.keep(user.entries[SETTLED], reach, kept, |class, item, last| {
             if let Some((dead_ms, dead_later_ms)) = dying[usize::from(class)]
-                && last_ms > dead_ms
-                && last_ms <= dead_later_ms
+                && last.last_ms > dead_ms
+                && last.last_ms <= dead_later_ms
             {
-                scratch.ends.push((class, last_ms));
+                ends.push((class, last.last_ms));
+            }
+            if let Some(dead) = dead {
+                self.settler.add_living(class, item, last, dead, segments, sites);
             }
         });
-        if scratch.kept.is_empty() {
+        self.settler.end_living(segments, sites);
+        if kept.is_empty() {
             return Ok(());
         }
-        writer.push(user.hash, user.id, &scratch.kept)?;
-        scratch.ends.iter().for_each(|&(class, last_ms)| writer.expires(class, last_ms));
+        writer.push(user.hash, user.id, kept)?;
+        ends.iter().for_each(|&(class, last_ms)| writer.expires(class, last_ms));
         Ok(())
     }
 
@@ -164,20 +173,17 @@ impl Fold {
         scratch: &mut Scratch,
         counts: &mut Counts,
     ) {
-        let Scratch { kept, all, segments, sites, .. } = scratch;
+        let Scratch { all, segments, sites, .. } = scratch;
         let [settled, recent] = user.entries;
-        let entries = if recent.is_empty() && self.draft.is_some() {
-            // Nobody alive was left out, and these are joined already.
-            kept.as_mut_slice()
-        } else if recent.is_empty() {
-            settled
-        } else {
+        if !recent.is_empty() {
             all.clear();
             all.extend_from_slice(settled);
             all.extend_from_slice(recent);
-            all
-        };
-        self.settler.living(entries, dead, segments, sites);
+            self.settler.living(all, dead, segments, sites);
+        } else if self.draft.is_none() {
+            self.settler.living(settled, dead, segments, sites);
+        }
+        // Else they were collected when the user was kept.
         counts.change(segments, sites, &counting.groups, counting.order, Change::Add);
     }
 }

@@ -84,19 +84,16 @@ impl<const KINDS: usize> Gather<KINDS> {
         for (sorted, entries) in self.sorted.iter_mut().zip(&self.entries) {
             sorted.sort(entries, self.users.len());
         }
-        let id = |known: &Known| &self.ids[known.begin as usize..known.end as usize];
-        let mut order: Vec<usize> = (0..self.users.len()).collect();
-        order.sort_unstable_by(|&left, &right| {
-            let (left, right) = (&self.users[left], &self.users[right]);
-            left.hash.cmp(&right.hash).then_with(|| id(left).cmp(id(right)))
-        });
-        for user in order {
-            let known = &self.users[user];
-            each(Gathered {
-                hash: known.hash,
-                id: id(known),
-                entries: self.sorted.each_mut().map(|sorted| sorted.of(user)),
-            })?;
+        let id = |user: usize| &self.ids[self.users[user].begin as usize..self.users[user].end as usize];
+        let mut order: Vec<(u64, usize)> = self.users.iter().map(|known| known.hash).zip(0..).collect();
+        order.sort_unstable();
+        for same_hash in order.chunk_by_mut(|left, right| left.0 == right.0) {
+            if same_hash.len() > 1 {
+                same_hash.sort_unstable_by_key(|&(_, user)| id(user));
+            }
+        }
+        for (hash, user) in order {
+            each(Gathered { hash, id: id(user), entries: self.sorted.each_mut().map(|sorted| sorted.of(user)) })?;
         }
         self.clear();
         Ok(())

@@ -1,7 +1,9 @@
 //! One user's intervals as bytes: the form in which they are spooled, kept in snapshots and kept for recent chunks.
 //!
-//! `id length, id, number of entries, entries`; an entry is `origin, item, base − first (zigzag), last − first`, all
-//! as varints. The base is an instant near the data that the file names once, so that times take few bytes.
+//! `id length, id, number of entries, entries`, numbers as varints. An entry is a tag and four numbers: `origin, item,
+//! first − base, last − first`; two bits of the tag say how many bytes each of them takes (see [`WIDTHS`]), so that one
+//! is read or written without looking at each byte. The base is an instant near the data that the file names once, so
+//! that times take few bytes.
 
 use crate::runs::Run;
 
@@ -20,19 +22,65 @@ pub(crate) struct Entry {
     pub(crate) run: Run,
 }
 
+/// The bytes that each number of an entry may take.
+const WIDTHS: [[u8; 4]; 4] = [[0, 1, 2, 4], [1, 2, 3, 4], [3, 4, 5, 8], [0, 3, 4, 8]];
+
+/// A tag and four numbers at their widest.
+const ENTRY_BYTES: usize = 1 + 4 + 4 + 8 + 8;
+
+/// By tag: the bytes of each number, and of the entry.
+const LENGTHS: [[u8; 5]; 256] = lengths();
+
+/// By length: the bytes of a word that belong to a number.
+const MASKS: [u64; 9] =
+    [0, 0xFF, 0xFFFF, 0xFF_FFFF, 0xFFFF_FFFF, 0xFF_FFFF_FFFF, u64::MAX >> 16, u64::MAX >> 8, u64::MAX];
+
+const fn lengths() -> [[u8; 5]; 256] {
+    let mut all = [[0; 5]; 256];
+    let mut tag = 0;
+    while tag < 256 {
+        let (mut at, mut sum) = (0, 1);
+        while at < 4 {
+            let width = WIDTHS[at][tag >> (2 * at) & 3];
+            all[tag][at] = width;
+            sum += width;
+            at += 1;
+        }
+        all[tag][4] = sum;
+        tag += 1;
+    }
+    all
+}
+
 /// Appends a user's record.
 pub(crate) fn write_record(out: &mut Vec<u8>, id: &[u8], entries: &[Entry], base_ms: i64) {
     write_number(out, id.len() as u64);
     out.extend_from_slice(id);
     write_number(out, entries.len() as u64);
     for entry in entries {
-        write_number(out, u64::from(entry.origin));
-        write_number(out, u64::from(entry.item));
-        // Wrapping, as the reader does: any two instants survive, however far apart.
-        let before = base_ms.wrapping_sub(entry.run.first_ms);
-        write_number(out, (before.wrapping_shl(1) ^ (before >> 63)) as u64);
-        write_number(out, entry.run.last_ms.wrapping_sub(entry.run.first_ms) as u64);
+        write_entry(out, entry, base_ms);
     }
+}
+
+fn write_entry(out: &mut Vec<u8>, entry: &Entry, base_ms: i64) {
+    // Wrapping, as the reader does: any two instants survive, however far apart.
+    let begins = entry.run.first_ms.wrapping_sub(base_ms);
+    let lasts = entry.run.last_ms.wrapping_sub(entry.run.first_ms) as u64;
+    let numbers = [u64::from(entry.origin), u64::from(entry.item), begins as u64, lasts];
+    // Bits that must be kept; of a signed number one more than its value takes.
+    let bits = |number: u64| 64 - number.leading_zeros();
+    let wanted = [bits(numbers[0]), bits(numbers[1]), bits((begins ^ (begins >> 63)) as u64) + 1, bits(lasts)];
+    let mut bytes = [0; ENTRY_BYTES];
+    let (mut tag, mut at) = (0, 1);
+    for (field, (number, bits)) in numbers.into_iter().zip(wanted).enumerate() {
+        let widths = &WIDTHS[field];
+        let code = (0..3).filter(|&code| bits > u32::from(widths[code]) * 8).count();
+        tag |= (code as u8) << (2 * field);
+        bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+        at += usize::from(widths[code]);
+    }
+    bytes[0] = tag;
+    out.extend_from_slice(&bytes[..at]);
 }
 
 /// Takes the record at the front of `bytes`: appends its entries, returns the user's id.
@@ -45,15 +93,32 @@ pub(crate) fn read_record<'a>(
     let (id, rest) = bytes.split_at_checked(length).ok_or(Garbled)?;
     *bytes = rest;
     for _ in 0..read_number(bytes)? {
-        let origin = u32::try_from(read_number(bytes)?).map_err(|_| Garbled)?;
-        let item = u32::try_from(read_number(bytes)?).map_err(|_| Garbled)?;
-        let zigzag = read_number(bytes)?;
-        let before = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
-        let first_ms = base_ms.wrapping_sub(before);
-        let last_ms = first_ms.wrapping_add(read_number(bytes)? as i64);
-        entries.push(Entry { origin, item, run: Run { first_ms, last_ms } });
+        entries.push(read_entry(bytes, base_ms)?);
     }
     Ok(id)
+}
+
+fn read_entry(bytes: &mut &[u8], base_ms: i64) -> Result<Entry, Garbled> {
+    // Each number is read as eight bytes, and what does not belong to it is cut off. Few entries stand at the very end.
+    let mut padded = [0; ENTRY_BYTES];
+    let window: &[u8; ENTRY_BYTES] = match bytes.first_chunk() {
+        Some(window) => window,
+        None => {
+            padded[..bytes.len()].copy_from_slice(bytes);
+            &padded
+        }
+    };
+    let [origin_len, item_len, begins_len, lasts_len, whole] = LENGTHS[usize::from(window[0])].map(usize::from);
+    let word = |at: usize| u64::from_le_bytes(window[at..at + 8].try_into().expect("eight bytes"));
+    let origin = word(1) & MASKS[origin_len];
+    let item = word(1 + origin_len) & MASKS[item_len];
+    let cut = 64 - 8 * begins_len;
+    let begins = ((word(1 + origin_len + item_len) << cut) as i64) >> cut;
+    let lasts = word(1 + origin_len + item_len + begins_len) & MASKS[lasts_len];
+    *bytes = bytes.get(whole..).ok_or(Garbled)?;
+    let first_ms = base_ms.wrapping_add(begins);
+    let run = Run { first_ms, last_ms: first_ms.wrapping_add(lasts as i64) };
+    Ok(Entry { origin: origin as u32, item: item as u32, run })
 }
 
 /// Appends seven bits a byte, lowest first.
@@ -91,17 +156,21 @@ mod tests {
 
     use super::*;
 
+    /// Numbers of every length.
     fn entry() -> impl Strategy<Value = Entry> {
-        (any::<u32>(), any::<u32>(), any::<i64>(), any::<i64>()).prop_map(|(origin, item, first_ms, last_ms)| Entry {
-            origin,
-            item,
-            run: Run { first_ms, last_ms },
+        let numbers = (any::<u32>(), any::<u32>(), any::<i64>(), any::<i64>());
+        let shifts = (0_u32..32, 0_u32..32, 0_u32..64, 0_u32..64);
+        (numbers, shifts).prop_map(|((origin, item, first, last), shifts)| Entry {
+            origin: origin >> shifts.0,
+            item: item >> shifts.1,
+            run: Run { first_ms: first >> shifts.2, last_ms: last >> shifts.3 },
         })
     }
 
     proptest! {
         #[test]
-        fn records_read_back(id: Vec<u8>, entries in prop::collection::vec(entry(), 0..9), base: i64, cut in 0_usize..99) {
+        fn records_read_back(id: Vec<u8>, entries in prop::collection::vec(entry(), 0..9), base: i64, near: bool, cut in 0_usize..99) {
+            let base = if near { base % 1_000 } else { base };
             let mut bytes = Vec::new();
             write_record(&mut bytes, &id, &entries, base);
             write_record(&mut bytes, b"next", &[], base);

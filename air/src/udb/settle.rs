@@ -45,7 +45,8 @@ impl Settler {
         Reach(self.classes.iter().map(|class| (end - class.max_behind).as_millis()).collect())
     }
 
-    /// Joins a user's intervals into runs and appends those that a snapshot must keep, in order of class, item, time. `last` is told each class's and item's last end.
+    /// Joins a user's intervals into runs and appends those that a snapshot must keep, in order of class, item, time.
+    /// `last` is told each class's and item's last run, kept or not.
     ///
     /// A run is left out when no row that may still come (a chunk's rows lie at most `max_behind` before its start)
     /// could join it to a living one. Runs of several origins that form one run live and die together: one of them
@@ -55,23 +56,24 @@ impl Settler {
         entries: &mut [Entry],
         reach: &Reach,
         kept: &mut Vec<Entry>,
-        mut last: impl FnMut(u8, i64),
+        mut last: impl FnMut(u8, u32, Run),
     ) {
         self.sort(entries);
         for item in entries.chunk_by_mut(|left, right| self.key(left) == self.key(right)) {
-            let number = self.class_of[item[0].origin as usize];
-            let class = &self.classes[usize::from(number)];
+            let (number, name) = self.key(&item[0]);
+            let life = self.classes[usize::from(number)].life;
+            let reach_ms = reach.0[usize::from(number)];
             let mut rest = item;
-            while !rest.is_empty() {
-                let (length, run) = first_run(rest, |entry| entry.run, class.life);
+            loop {
+                let (length, run) = first_run(rest, |entry| entry.run, life);
                 let (joined, after) = rest.split_at_mut(length);
                 rest = after;
-                if !class.life.joins(run.last_ms, reach.0[usize::from(number)]) {
-                    continue;
+                if life.joins(run.last_ms, reach_ms) {
+                    keep_by_origin(joined, run, life, kept);
                 }
-                keep_by_origin(joined, run, class.life, kept);
                 if rest.is_empty() {
-                    last(number, run.last_ms);
+                    last(number, name, run);
+                    break;
                 }
             }
         }
@@ -89,14 +91,32 @@ impl Settler {
         sites.clear();
         self.sort(entries);
         for item in entries.chunk_by(|left, right| self.key(left) == self.key(right)) {
-            let number = usize::from(self.class_of[item[0].origin as usize]);
-            let class = &self.classes[number];
-            let last = last_run(item, class.life);
-            if dead.0[number].is_none_or(|dead_ms| last.last_ms > dead_ms) {
-                let living = if class.side == Side::Segment { &mut *segments } else { &mut *sites };
-                living.push((item[0].item, last.first_ms));
-            }
+            let (number, name) = self.key(&item[0]);
+            let last = last_run(item, self.classes[usize::from(number)].life);
+            self.add_living(number, name, last, dead, segments, sites);
         }
+        self.end_living(segments, sites);
+    }
+
+    /// Adds an item by its last run, if that is not `dead`.
+    pub(crate) fn add_living(
+        &self,
+        class: u8,
+        item: u32,
+        last: Run,
+        dead: &Dead,
+        segments: &mut Vec<Living>,
+        sites: &mut Vec<Living>,
+    ) {
+        if dead.0[usize::from(class)].is_none_or(|dead_ms| last.last_ms > dead_ms) {
+            let is_segment = self.classes[usize::from(class)].side == Side::Segment;
+            let living = if is_segment { segments } else { sites };
+            living.push((item, last.first_ms));
+        }
+    }
+
+    /// Brings together what the classes of a side added.
+    pub(crate) fn end_living(&self, segments: &mut Vec<Living>, sites: &mut Vec<Living>) {
         for (side, living) in [(Side::Segment, segments), (Side::Site, sites)] {
             if self.classes.iter().filter(|class| class.side == side).count() > 1 {
                 // Alive in either class is alive; the earlier first time counts.
@@ -111,8 +131,13 @@ impl Settler {
         (self.class_of[entry.origin as usize], entry.item)
     }
 
+    /// By class, item, time: one number, which is compared at once.
     fn sort(&self, entries: &mut [Entry]) {
-        entries.sort_unstable_by_key(|entry| (self.key(entry), entry.run.first_ms));
+        entries.sort_unstable_by_key(|entry| {
+            let (class, item) = self.key(entry);
+            let rising = (entry.run.first_ms as u64) ^ (1 << 63);
+            u128::from(class) << 96 | u128::from(item) << 64 | u128::from(rising)
+        });
     }
 }
 

@@ -17,9 +17,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::record::{Entry, Garbled, read_record, write_record};
+use crate::durable::Unsynced;
 use crate::error::AirError;
 
-const MAGIC: [u8; 8] = *b"NTUSERS1";
+const MAGIC: [u8; 8] = *b"NTUSERS2";
 const HASH: usize = 8;
 const OFFSET: usize = 4;
 const EXPIRY: usize = 12;
@@ -83,8 +84,8 @@ impl UsersWriter {
         self.expiry[usize::from(class)].push((last_ms, user));
     }
 
-    /// Ends the file and syncs it; returns its users.
-    pub(crate) fn finish(mut self) -> Result<u64, AirError> {
+    /// Ends the file.
+    pub(crate) fn finish(mut self) -> Result<Unsynced, AirError> {
         let mut tail = Vec::with_capacity(self.hashes.len() * (HASH + OFFSET) + TAIL);
         self.hashes.iter().for_each(|hash| tail.extend(hash.to_le_bytes()));
         self.offsets.iter().for_each(|offset| tail.extend(offset.to_le_bytes()));
@@ -106,13 +107,10 @@ impl UsersWriter {
         for count in [self.hashes.len(), self.expiry.len()] {
             tail.extend((count as u64).to_le_bytes());
         }
-        let mut end = || {
-            self.file.write_all(&tail)?;
-            self.file.flush()?;
-            self.file.get_ref().sync_data()
-        };
-        end().map_err(AirError::file("write", &self.path))?;
-        Ok(self.hashes.len() as u64)
+        let write =
+            self.file.write_all(&tail).and_then(|()| self.file.into_inner().map_err(|error| error.into_error()));
+        let file = write.map_err(AirError::file("write", &self.path))?;
+        Ok(Unsynced { file, path: self.path })
     }
 }
 
@@ -340,7 +338,7 @@ mod tests {
             writer.push(*hash, id.as_bytes(), &[entry(7, -5, last)]).unwrap();
             writer.expires(1, last);
         }
-        assert_eq!(writer.finish().unwrap(), USERS);
+        writer.finish().unwrap().sync().unwrap();
         users
     }
 
