@@ -58,6 +58,13 @@ pub enum TasksError {
         ahead: neartime_model::Span,
     },
 
+    /// This machine's clock and the database's are far apart: one of them is wrong.
+    #[error("the task database's clock is {apart} from this machine's; set both clocks right")]
+    ClockApart {
+        /// The database's clock less this machine's.
+        apart: neartime_model::Span,
+    },
+
     /// The database answered something that it must not: it is damaged, or was changed by hand.
     #[error("could not {doing} in the task database")]
     Broken {
@@ -84,7 +91,8 @@ impl Classify for TasksError {
             | Self::CronLeaseLost { .. }
             | Self::ShardLeaseLost { .. }
             | Self::Unavailable { .. }
-            | Self::ClockAhead { .. } => ErrorKind::Unavailable,
+            | Self::ClockAhead { .. }
+            | Self::ClockApart { .. } => ErrorKind::Unavailable,
             Self::Refused(_) => ErrorKind::Invalid,
             Self::Broken { .. } => ErrorKind::Failed,
         }

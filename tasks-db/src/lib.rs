@@ -4,8 +4,8 @@
 //! claims with their fences, runs with their attempts, the quarantine, how far streams were read, and the cron jobs. The crate knows nothing of
 //! how a chunk is read or computed.
 //!
-//! A database is used through the traits of this crate ([`TasksDb`] is all of them in one); [`SqliteTasks`] is the
-//! one that comes with the binary. Every statement stands in a file of its own under `queries/`, every backend passes
+//! A database is used through the traits of this crate ([`TasksDb`] is all of them in one); [`Tasks`] is
+//! them all, in a SQLite file or on a Postgres server. Every statement stands in a file of its own under `queries/`, every backend passes
 //! the suite in [`contract`].
 //!
 //! **Invariant:** only the database's clock decides what is due or expired.
@@ -20,10 +20,13 @@ mod error;
 mod intake;
 mod look;
 mod operate;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod quarantine;
 mod run;
 mod sqlite;
 mod streams;
+mod tables;
 mod task;
 mod traits;
 
@@ -33,12 +36,22 @@ pub use error::{Result, TasksError};
 pub use intake::{DueRule, FileRegistration, FileRow, FileState, InputFile, PathSeen, Registered, Registration};
 pub use look::{FeatureStanding, StateCount, TaskCursor, TaskDetail, TaskQuery, TaskRow};
 pub use operate::{BackfillRequest, RetryRequest};
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresOptions;
 pub use quarantine::{
     MAX_EXAMPLE_BYTES, MAX_EXAMPLES_PER_REASON, QuarantineCursor, QuarantineExample, QuarantineQuery, QuarantineRow,
     QuarantinedFile, ReadSummary,
 };
 pub use run::{MAX_CLAIMS_UNDER_RUN, MAX_RUN_ATTEMPTS, ReasonCount, RunEnd, RunOutcome, RunRow, RunState, RunToDo};
-pub use sqlite::{DbClock, SqliteOptions, SqliteTasks};
+pub use sqlite::SqliteOptions;
+pub use tables::{DbClock, Tasks};
+
+/// The task database in a SQLite file.
+pub type SqliteTasks = Tasks;
+
+/// The task database on a Postgres server.
+#[cfg(feature = "postgres")]
+pub type PgTasks = Tasks;
 pub use streams::{
     Checkpoint, InitialPosition, Position, ReadFrom, ShardClaim, ShardDeclaration, ShardId, ShardLease, ShardRequest,
     ShardRow, StreamId,
@@ -47,4 +60,6 @@ pub use task::{
     Claim, ClaimRequest, Ended, ISOLATE_AFTER_CLAIMS, Lane, Lease, MAX_CLAIMS_WITHOUT_VERDICT, Parking, TaskId,
     TaskState, WorkerSource,
 };
-pub use traits::{Claims, CronJobs, Heart, HeartSource, Intake, Look, Operate, Streams, TasksDb};
+pub use traits::{
+    Claims, CronJobs, Heart, HeartSource, Intake, Look, MAX_CLOCKS_APART, Operate, Streams, TasksDb, check_clock,
+};

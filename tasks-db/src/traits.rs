@@ -3,14 +3,14 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use neartime_model::{FeatureName, FeatureVersion, FileKey, Instant, SourceName, Span};
+use neartime_model::{Clock, FeatureName, FeatureVersion, FileKey, Instant, SourceName, Span};
 
 use crate::{
     BackfillRequest, Checkpoint, Claim, ClaimRequest, CronDeclaration, CronEnd, CronLease, CronRequest, CronRow, Ended,
     FeatureDeclaration, FeatureStanding, InitialPosition, KnownFeature, Lease, Parking, PathSeen, QuarantineQuery,
     QuarantineRow, ReadSummary, Registered, Registration, Result, RetryRequest, RunOutcome, ShardClaim,
     ShardDeclaration, ShardId, ShardLease, ShardRequest, ShardRow, SourceDeclaration, StateCount, StreamId, TaskDetail,
-    TaskId, TaskQuery, TaskRow, WorkerSource,
+    TaskId, TaskQuery, TaskRow, TasksError, WorkerSource,
 };
 
 /// The whole task database: what the scheduler and the command line hold.
@@ -25,6 +25,20 @@ pub trait TasksDb: Intake + Claims + Operate + Look + CronJobs + Streams + fmt::
     /// Ends the background work of the connections and closes them.
     async fn close(&self);
 }
+
+/// How far the database's clock is ahead of this machine's (negative: behind). Fails with
+/// [`ClockApart`](crate::TasksError::ClockApart) if that is more than [`MAX_CLOCKS_APART`] either way.
+pub async fn check_clock(db: &dyn TasksDb, clock: &dyn Clock) -> Result<Span> {
+    let before = clock.now();
+    let there = db.now().await?;
+    // The answer was true at some moment in between; a slow network is no wrong clock.
+    let apart = if there < before { there - before } else { (there - clock.now()).max(Span::ZERO) };
+    let most = MAX_CLOCKS_APART.as_micros();
+    if (-most..=most).contains(&apart.as_micros()) { Ok(apart) } else { Err(TasksError::ClockApart { apart }) }
+}
+
+/// How far a machine's clock may be from the database's.
+pub const MAX_CLOCKS_APART: Span = Span::from_secs(60);
 
 /// Declaring sources and features, and registering files.
 #[async_trait]

@@ -1,4 +1,4 @@
--- The path whose turn it is. ?1 the worker's sources (JSON), ?2 now
+-- The path whose turn it is. ?1 the worker's sources (JSON), ?2 now, ?3 paths to pass over (JSON)
 WITH RECURSIVE busy (path_id) AS (
     -- Every path with an unfinished task, found by jumping from one to the next in the index: the cost follows these
     -- paths, not their backlog and not the finished tasks.
@@ -17,6 +17,7 @@ SELECT p.path_id, p.claims
 FROM busy
 JOIN paths p ON p.path_id = busy.path_id
 WHERE p.source IN (SELECT value FROM json_each(?1)) -- the worker can read it
+  AND p.path_id NOT IN (SELECT value FROM json_each(?3))
   AND EXISTS (
       SELECT 1
       FROM tasks t INDEXED BY tasks_due

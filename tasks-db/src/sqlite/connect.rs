@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
-use super::fault::{Fault, Step, is_busy};
+use crate::tables::fault::{Fault, Step, is_busy};
 use crate::{Result, TasksError};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

@@ -4,55 +4,26 @@
 //! fails at once where another process wrote in between, and no busy timeout helps it. One connection writes, a few
 //! read, and each heart has its own.
 
-mod claim;
-mod claims;
 mod connect;
-mod cron;
-mod declare;
-mod end;
-mod fault;
-mod heart;
-mod look;
-mod operate;
-mod read;
-mod records;
-mod register;
-mod run;
-mod streams;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use neartime_model::{Clock, Instant};
+use neartime_model::Clock;
+use sqlx::ConnectOptions as _;
+use sqlx::SqliteConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
-use sqlx::{SqliteConnection, Transaction};
 
-use crate::{HeartSource, Result, TasksDb, TasksError};
-use fault::{Step, doing};
-use heart::SqliteHearts;
-
-const NOW: &str = include_str!("../../queries/sqlite/now.sql");
-const NEXT_NUMBER: &str = include_str!("../../queries/sqlite/next_number.sql");
-
-/// Rows that one transaction changes at most where a call may touch the whole table, so that nobody waits long.
-const PAGE: i64 = 5_000;
-
-/// Which clock decides what is due or expired.
-#[derive(Clone, Debug)]
-pub enum DbClock {
-    /// The database's own.
-    Database,
-    /// A given one, for tests without sleeping.
-    Given(Arc<dyn Clock>),
-}
+use crate::tables::fault::{Step, doing};
+use crate::tables::{DbClock, Tx};
+use crate::{Result, TasksError};
 
 /// Where the SQLite file is, and how it is opened.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
     path: PathBuf,
     db_clock: DbClock,
-    machine_clock: Arc<dyn Clock>,
+    pub(crate) machine_clock: Arc<dyn Clock>,
     allow_network_file_system: bool,
 }
 
@@ -92,96 +63,56 @@ impl SqliteOptions {
     }
 }
 
-/// The task database in a SQLite file.
+/// One connection that writes, and some that read.
 #[derive(Debug)]
-pub struct SqliteTasks {
+pub(crate) struct SqliteBackend {
     writer: SqlitePool,
     readers: SqlitePool,
     connect: SqliteConnectOptions,
-    db_clock: DbClock,
-    machine_clock: Arc<dyn Clock>,
+    pub(crate) clock: DbClock,
 }
 
-impl SqliteTasks {
-    /// Opens or makes the file and brings its tables up to date. Refused on a network file system, unavailable where
-    /// the file cannot be opened.
-    pub async fn open(options: &SqliteOptions) -> Result<Self> {
+impl SqliteBackend {
+    pub(crate) async fn open(options: &SqliteOptions) -> Result<Self> {
         if !options.allow_network_file_system {
             connect::refuse_network_file_system(&options.path)?;
         }
         let connect = connect::options(&options.path);
         let (writer, readers) = connect::pools(&connect).await.map_err(doing("open the SQLite file"))?;
-        let db_clock = options.db_clock.clone();
-        Ok(Self { writer, readers, connect, db_clock, machine_clock: Arc::clone(&options.machine_clock) })
+        Ok(Self { writer, readers, connect, clock: options.db_clock.clone() })
     }
 
-    /// Where the file is.
-    pub fn path(&self) -> &Path {
-        self.connect.get_filename()
+    pub(crate) async fn write(&self) -> Step<Tx<'static>> {
+        Ok(Tx::Sqlite(self.writer.begin_with("BEGIN IMMEDIATE").await?))
     }
 
-    /// Begins a transaction that may write.
-    async fn write(&self) -> Step<Write> {
-        let mut tx = self.writer.begin_with("BEGIN IMMEDIATE").await?;
-        let now = now(&self.db_clock, &mut tx).await?;
-        Ok(Write { tx, now })
-    }
-}
-
-/// A transaction that holds SQLite's write lock, and the one instant at which all in it happens.
-struct Write {
-    tx: Transaction<'static, sqlx::Sqlite>,
-    now: Instant,
-}
-
-impl Write {
-    fn conn(&mut self) -> &mut SqliteConnection {
-        &mut self.tx
+    pub(crate) async fn read(&self) -> Step<Tx<'static>> {
+        Ok(Tx::Sqlite(self.readers.begin().await?))
     }
 
-    fn now_micros(&self) -> i64 {
-        self.now.as_micros()
+    pub(crate) fn hearts(&self) -> SqliteHearts {
+        SqliteHearts { connect: self.connect.clone(), clock: self.clock.clone() }
     }
 
-    /// Counts one up in the table `numbers`.
-    async fn next_number(&mut self, name: &str) -> Step<i64> {
-        Ok(sqlx::query_scalar(NEXT_NUMBER).bind(name).fetch_one(self.conn()).await?)
-    }
-
-    async fn commit(self) -> Step<()> {
-        Ok(self.tx.commit().await?)
-    }
-}
-
-async fn now(clock: &DbClock, conn: &mut SqliteConnection) -> Step<Instant> {
-    match clock {
-        DbClock::Given(clock) => Ok(clock.now()),
-        DbClock::Database => Ok(Instant::from_micros(sqlx::query_scalar(NOW).fetch_one(conn).await?)),
-    }
-}
-
-#[async_trait]
-impl TasksDb for SqliteTasks {
-    async fn now(&self) -> Result<Instant> {
-        let ask = async {
-            let mut conn = self.readers.acquire().await?;
-            now(&self.db_clock, &mut conn).await
-        };
-        ask.await.map_err(doing("ask the time"))
-    }
-
-    fn hearts(&self) -> Box<dyn HeartSource> {
-        Box::new(SqliteHearts::new(self.connect.clone(), self.db_clock.clone()))
-    }
-
-    async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
     }
 }
 
-#[cfg(test)]
-mod sharing;
+/// Opens connections for heartbeats.
+#[derive(Clone)]
+pub(crate) struct SqliteHearts {
+    connect: SqliteConnectOptions,
+    pub(crate) clock: DbClock,
+}
+
+impl SqliteHearts {
+    pub(crate) async fn connect(&self) -> Step<SqliteConnection> {
+        Ok(self.connect.connect().await?)
+    }
+}
+
 #[cfg(test)]
 mod speed;
 #[cfg(test)]

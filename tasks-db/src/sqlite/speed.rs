@@ -11,17 +11,17 @@ use neartime_model::{
 use super::*;
 use crate::{
     ClaimRequest, Claims as _, ColumnDeclaration, DueRule, FeatureDeclaration, FileRegistration, Intake as _,
-    Look as _, Operate as _, Registered, Registration, RunEnd, RunOutcome, SourceDeclaration, WorkerSource,
+    Look as _, Operate as _, Registered, Registration, RunEnd, RunOutcome, SourceDeclaration, Tasks, WorkerSource,
 };
 
-async fn open(directory: &tempfile::TempDir) -> SqliteTasks {
+async fn open(directory: &tempfile::TempDir) -> Tasks {
     let options = SqliteOptions::new(directory.path().join("tasks.db"), Arc::new(SystemClock));
-    SqliteTasks::open(&options).await.unwrap()
+    Tasks::open(&options).await.unwrap()
 }
 
-async fn plan(db: &SqliteTasks, statement: &'static str) -> String {
+async fn plan(db: &Tasks, statement: &'static str) -> String {
     let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
-    let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(&db.readers).await.unwrap();
+    let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(&db.sqlite().readers).await.unwrap();
     steps.into_iter().map(|(_, _, _, step)| step + "\n").collect()
 }
 
@@ -48,7 +48,7 @@ fn source() -> SourceName {
     SourceName::new("events").unwrap()
 }
 
-async fn declare(db: &SqliteTasks) {
+async fn declare(db: &Tasks) {
     let source =
         SourceDeclaration { name: source(), width: ChunkWidth::TEN_MINUTES, layout: "%Y/%m/%d/%H%M.gz".into() };
     db.declare_sources(&[source]).await.unwrap();
@@ -85,7 +85,7 @@ fn first_chunk() -> neartime_model::Chunk {
 }
 
 /// A million finished tasks: twenty paths over a year, nearly.
-async fn fill(db: &SqliteTasks) {
+async fn fill(db: &Tasks) {
     let mut chunk = first_chunk();
     for _ in 0..100 {
         let mut files = Vec::new();
@@ -99,10 +99,10 @@ async fn fill(db: &SqliteTasks) {
         UPDATE numbers SET value = 1000000;
         INSERT INTO runs (task_id, data_chunk, feature, version, state, rows)
         SELECT task_id, data_chunk, 'a', 1, 'done', 10 FROM tasks;";
-    sqlx::raw_sql(finish).execute(&db.writer).await.unwrap();
+    sqlx::raw_sql(finish).execute(&db.sqlite().writer).await.unwrap();
 }
 
-async fn claim_and_complete(db: &SqliteTasks) -> (Duration, Duration) {
+async fn claim_and_complete(db: &Tasks) -> (Duration, Duration) {
     let feature = (FeatureName::new("a").unwrap(), FeatureVersion(1));
     let sources = vec![WorkerSource { name: source(), features: vec![feature.clone()] }];
     let request = ClaimRequest { worker: "worker".into(), sources, lease: Span::from_secs(60) };

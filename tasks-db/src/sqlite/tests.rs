@@ -1,22 +1,24 @@
 //! The contract, and what is SQLite's own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use neartime_model::{Classify as _, ErrorKind, ManualClock, SystemClock};
 
 use super::*;
-use crate::TasksError;
 use crate::contract::simulation::{Findings, Sabotage, simulate};
 use crate::contract::{Bench, CASES};
+use crate::tables::sharing::{Crowd, share};
+use crate::{Tasks, TasksDb, TasksError};
 
 async fn open_with_clock(path: &Path) -> Bench {
     let clock = Arc::new(ManualClock::new(Bench::START));
     let options = SqliteOptions::new(path, Arc::clone(&clock) as _).with_clock(Arc::clone(&clock) as _);
-    Bench::new(Arc::new(SqliteTasks::open(&options).await.unwrap()), clock)
+    Bench::new(Arc::new(Tasks::open(&options).await.unwrap()), clock)
 }
 
-async fn open(path: &Path) -> Result<SqliteTasks> {
-    SqliteTasks::open(&SqliteOptions::new(path, Arc::new(SystemClock))).await
+async fn open(path: &Path) -> Result<Tasks> {
+    Tasks::open(&SqliteOptions::new(path, Arc::new(SystemClock))).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,6 +109,26 @@ async fn processes_that_start_at_once_make_one_database() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_share_the_work() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("tasks.db");
+    let databases = [Arc::new(open(&path).await.unwrap()), Arc::new(open(&path).await.unwrap())];
+    let crowd = Crowd {
+        claimers: 6,
+        registrars: 2,
+        paths: 2,
+        chunks: 6,
+        lease: Duration::from_millis(100),
+        work: Duration::from_millis(150),
+        time: Duration::from_secs(2),
+        sabotage: Sabotage::None,
+    };
+    let found = share(&databases, crowd).await;
+    assert!(found.claims > 20 && found.leases_lost > 0 && found.completions > 10, "{found:?}");
+    assert_eq!((found.stale_commits, found.wrong_tasks, found.outages), (0, 0, 0), "{found:?}");
+}
+
 #[tokio::test]
 async fn the_databases_clock_is_the_machines() {
     let directory = tempfile::tempdir().unwrap();
@@ -114,12 +136,12 @@ async fn the_databases_clock_is_the_machines() {
     let apart = (TasksDb::now(&db).await.unwrap() - SystemClock.now()).as_micros().abs();
     assert!(apart < 5_000_000, "{apart} us");
     let settings: (String, i64, i64) = (
-        sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&db.writer).await.unwrap(),
-        sqlx::query_scalar("PRAGMA synchronous").fetch_one(&db.writer).await.unwrap(),
-        sqlx::query_scalar("PRAGMA busy_timeout").fetch_one(&db.writer).await.unwrap(),
+        sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&db.sqlite().writer).await.unwrap(),
+        sqlx::query_scalar("PRAGMA synchronous").fetch_one(&db.sqlite().writer).await.unwrap(),
+        sqlx::query_scalar("PRAGMA busy_timeout").fetch_one(&db.sqlite().writer).await.unwrap(),
     );
     assert_eq!(settings, ("wal".to_owned(), 2, 5_000));
-    let refused = sqlx::query("DELETE FROM tasks").execute(&db.readers).await;
+    let refused = sqlx::query("DELETE FROM tasks").execute(&db.sqlite().readers).await;
     assert!(refused.is_err(), "readers do not write");
     db.close().await;
 }

@@ -1,0 +1,2 @@
+-- $1 task
+DELETE FROM read_counts WHERE task_id = $1

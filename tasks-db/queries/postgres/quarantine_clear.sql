@@ -1,0 +1,2 @@
+-- $1 task
+DELETE FROM quarantine WHERE task_id = $1

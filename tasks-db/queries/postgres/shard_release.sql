@@ -1,0 +1,10 @@
+-- Nobody reads the shard any more. $1 source, $2 stream, $3 shard, $4 fence
+UPDATE stream_shards
+SET lease = NULL,
+    worker = NULL
+WHERE source = $1
+  AND stream = $2
+  AND shard = $3
+  AND fence = $4 -- no later claim
+  AND lease IS NOT NULL -- not ended
+RETURNING shard

@@ -1,0 +1,186 @@
+//! The task database on a Postgres server: for a fleet.
+//!
+//! Nothing here outlives a transaction (no session locks, no LISTEN), so that a pooler may stand in between. A server can
+//! also just stop answering: statements have a deadline on the server, and calls have one here.
+
+mod migrate;
+mod options;
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
+
+use crate::Result;
+use crate::tables::fault::{Fault, Step, doing};
+use crate::tables::session::Call;
+use crate::tables::{DbClock, Tx};
+pub use options::PostgresOptions;
+
+/// What every connection has set. A statement that runs longer is cancelled; one that waits longer for a lock fails and
+/// is tried again. To compile a statement takes longer than to run any of ours.
+const SETTINGS: [(&str, &str); 4] = [
+    ("statement_timeout", "30s"),
+    ("lock_timeout", "5s"),
+    ("idle_in_transaction_session_timeout", "1min"),
+    ("jit", "off"),
+];
+
+/// How long a call may take in all, and how long a heartbeat: shorter than a lease.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+const HEART_TIMEOUT: Duration = Duration::from_secs(10);
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a call waits for a connection.
+const TURN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A connection that lay idle for so long is tried before it is used.
+const TRUSTED: Duration = Duration::from_secs(1);
+
+/// Connections that may turn out broken one after the other before a call gives up.
+const MAX_BEGINS: u32 = 4;
+
+/// Connections to one server.
+#[derive(Debug)]
+pub(crate) struct PostgresBackend {
+    pool: PgPool,
+    hearts: PostgresHearts,
+    pub(crate) clock: DbClock,
+}
+
+impl PostgresBackend {
+    pub(crate) async fn connect(options: &PostgresOptions) -> Result<Self> {
+        let begin = Begin::new(options);
+        let hearts = PostgresHearts { connect: options.connect.clone(), begin, clock: options.db_clock.clone() };
+        // Not from the pool: that hides why it gets none.
+        let mut first = hearts.connect().await.map_err(doing("connect to the Postgres server"))?;
+        migrate::migrate(&mut first, options).await.map_err(doing("bring the tables up to date"))?;
+        let closed = first.close().await.map_err(Fault::from);
+        closed.map_err(doing("close a connection to the Postgres server"))?;
+        let pool = pool(options);
+        Ok(Self { pool, hearts, clock: options.db_clock.clone() })
+    }
+
+    pub(crate) async fn write(&self) -> Step<Tx<'static>> {
+        Ok(Tx::Postgres(self.begin(&self.hearts.begin.write).await?))
+    }
+
+    pub(crate) async fn read(&self) -> Step<Tx<'static>> {
+        Ok(Tx::Postgres(self.begin(&self.hearts.begin.read).await?))
+    }
+
+    /// Runs a statement that is a transaction by itself, and gives its one row. Behind a pooler it needs a begin and an end,
+    /// so that its preparation and its execution meet the same server.
+    pub(crate) async fn row(&self, call: Call) -> Step<PgRow> {
+        if !self.hearts.begin.sets_all {
+            return call.postgres_row(&mut *self.pool.acquire().await?).await;
+        }
+        let mut tx = self.begin(&self.hearts.begin.write).await?;
+        let row = call.postgres_row(&mut tx).await?;
+        tx.commit().await?;
+        Ok(row)
+    }
+
+    /// A connection that broke while it lay in the pool is replaced: nothing has begun.
+    async fn begin(&self, statement: &str) -> Step<Transaction<'static, Postgres>> {
+        let mut tries = 1;
+        loop {
+            let begun = self.pool.begin_with(AssertSqlSafe(statement.to_owned())).await.map_err(Fault::from);
+            match begun {
+                Err(fault) if fault.is_loss() && tries < MAX_BEGINS => tries += 1,
+                begun => return begun,
+            }
+        }
+    }
+
+    pub(crate) fn hearts(&self) -> PostgresHearts {
+        self.hearts.clone()
+    }
+
+    pub(crate) async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// How transactions begin.
+#[derive(Clone, Debug)]
+struct Begin {
+    /// Each transaction makes its own settings.
+    sets_all: bool,
+    write: String,
+    read: String,
+}
+
+impl Begin {
+    fn new(options: &PostgresOptions) -> Self {
+        let mut settings = String::new();
+        if options.pooled {
+            for (name, value) in SETTINGS {
+                settings.push_str(&format!("; SET LOCAL {name} = '{value}'"));
+            }
+            if let Some(schema) = &options.schema {
+                settings.push_str(&format!("; SET LOCAL search_path = {schema}"));
+            }
+        }
+        Self {
+            sets_all: options.pooled,
+            write: format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE{settings}"),
+            read: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{settings}"),
+        }
+    }
+}
+
+fn pool(options: &PostgresOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(options.connections)
+        .acquire_timeout(TURN_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            Box::pin(async move { if meta.idle_for < TRUSTED { Ok(true) } else { answers(conn).await } })
+        })
+        // What a call left behind that ran out of time is rolled back here; if that gets no answer either, the
+        // connection is given up.
+        .after_release(|conn, _| Box::pin(answers(conn)))
+        .connect_lazy_with(options.connect.clone())
+}
+
+async fn answers(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, conn.ping()).await {
+        Ok(Ok(())) => Ok(true),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
+/// Gives a call its time.
+pub(crate) async fn in_time<T>(call: impl Future<Output = Step<T>>) -> Step<T> {
+    tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or(Err(Fault::Late))
+}
+
+/// Gives a heartbeat its time.
+pub(crate) async fn in_time_for_hearts<T>(beat: impl Future<Output = Step<T>>) -> Step<T> {
+    tokio::time::timeout(HEART_TIMEOUT, beat).await.unwrap_or(Err(Fault::Late))
+}
+
+/// Opens connections for heartbeats.
+#[derive(Clone, Debug)]
+pub(crate) struct PostgresHearts {
+    connect: PgConnectOptions,
+    begin: Begin,
+    pub(crate) clock: DbClock,
+}
+
+impl PostgresHearts {
+    pub(crate) async fn connect(&self) -> Step<PgConnection> {
+        let connect = PgConnection::connect_with(&self.connect);
+        Ok(tokio::time::timeout(CONNECT_TIMEOUT, connect).await.map_err(|_| Fault::Late)??)
+    }
+
+    pub(crate) async fn begin<'c>(&self, conn: &'c mut PgConnection) -> Step<Transaction<'c, Postgres>> {
+        Ok(conn.begin_with(AssertSqlSafe(self.begin.write.clone())).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests;
