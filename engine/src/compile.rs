@@ -14,6 +14,7 @@ use neartime_model::{FeatureName, FeatureVersion};
 
 use crate::attempt::rewrite;
 use crate::events::PlannedEvents;
+use crate::fold::fits_in_groups;
 use crate::guard::Guard;
 use crate::planner::{is_events, read, said, state};
 use crate::wanted::{Wanted, split_filters};
@@ -29,10 +30,18 @@ pub struct CompiledFeature {
     /// `preprocess`, optimised.
     pub(crate) preprocess: LogicalPlan,
     pub(crate) guard: Guard,
-    /// The engine's transformation, optimised.
-    pub(crate) transform: LogicalPlan,
+    pub(crate) fold: Fold,
     wanted: Wanted,
     definition: String,
+}
+
+/// How guarded rows become the output; plans are optimised.
+#[derive(Clone, Debug)]
+pub(crate) enum Fold {
+    /// By one plan: lifts and folds.
+    Plan(LogicalPlan),
+    /// Lifted by a plan and folded in memory; by `merge` where that does not suffice.
+    Groups { lift: LogicalPlan, merge: LogicalPlan },
 }
 
 /// Plans a feature over a source, and checks all that can be checked before the first event.
@@ -92,7 +101,7 @@ impl Compiler<'_> {
         let output = engine.output(guard.schema()).map_err(mismatch)?;
         Ratios::new(&output, engine.ratios()).map_err(|error| self.invalid(error))?;
         let optimised = state().optimizer().optimize(safe, state(), |_, _| ()).map_err(planned)?;
-        let transform = self.transform(engine.as_ref(), &guard, &output)?;
+        let fold = self.fold(engine.as_ref(), &guard, &output)?;
         Ok(CompiledFeature {
             wanted: Wanted::of(&optimised).map_err(planned)?,
             preprocess: split_filters(optimised).map_err(planned)?,
@@ -101,7 +110,7 @@ impl Compiler<'_> {
             engine,
             events,
             guard,
-            transform,
+            fold,
         })
     }
 
@@ -153,17 +162,26 @@ impl Compiler<'_> {
         }
     }
 
-    fn transform(&self, engine: &dyn Engine, guard: &Guard, output: &OutputSchema) -> Result<LogicalPlan, Refused> {
-        let input = read(PlannedEvents::new(Arc::clone(guard.schema())));
-        let transformed = input.and_then(|input| engine.transform(input)).and_then(DataFrame::into_optimized_plan);
-        let plan = transformed.map_err(|error| self.unplanned(error))?;
+    fn fold(&self, engine: &dyn Engine, guard: &Guard, output: &OutputSchema) -> Result<Fold, Refused> {
+        let unplanned = |error| self.unplanned(error);
+        let declared = output.arrow();
+        let lifted = read(PlannedEvents::new(Arc::clone(guard.schema()))).and_then(|input| engine.lift(input));
+        let lifted = lifted.map_err(unplanned)?;
         let names = |schema: &Schema| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
-        let (found, declared) = (names(plan.schema().as_arrow()), names(&output.arrow()));
-        if found != declared {
-            let (engine, found, declared) = (engine.name(), found.join(", "), declared.join(", "));
-            return Err(self.invalid(format!("the engine `{engine}` declares ({declared}) and yields ({found})")));
+        let (found, wanted) = (names(lifted.schema().as_arrow()), names(&declared));
+        if found != wanted {
+            let (engine, found, wanted) = (engine.name(), found.join(", "), wanted.join(", "));
+            return Err(self.invalid(format!("the engine `{engine}` declares ({wanted}) and yields ({found})")));
         }
-        Ok(plan)
+        if !fits_in_groups(output) {
+            let plan = engine.merge(lifted).and_then(DataFrame::into_optimized_plan).map_err(unplanned)?;
+            return Ok(Fold::Plan(plan));
+        }
+        let merged = read(PlannedEvents::new(declared)).and_then(|outputs| engine.merge(outputs));
+        Ok(Fold::Groups {
+            lift: lifted.into_optimized_plan().map_err(unplanned)?,
+            merge: merged.and_then(DataFrame::into_optimized_plan).map_err(unplanned)?,
+        })
     }
 
     fn table(&self, name: FeatureName, engine: &dyn Engine, output: OutputSchema) -> FeatureTable {

@@ -17,7 +17,9 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::{StreamExt, TryStreamExt};
 
 use crate::attempt::recount;
+use crate::compile::Fold;
 use crate::events::OneShot;
+use crate::fold::{Folded, in_memory};
 use crate::planner::{is_events, physical, source};
 use crate::{CompiledFeature, Counts, OutputSchema};
 
@@ -41,9 +43,35 @@ impl CompiledFeature {
         let events = counted(events, Arc::clone(&counts), Counts::add_in);
         let cleaned = self.run(&self.preprocess, &self.events, events, &counts, &context).await?;
         let guarded = self.guard.stream(cleaned, &counts);
-        let folded = self.run(&self.transform, self.guard.schema(), guarded, &counts, &context).await?;
-        let rows = counted(stored(folded, &self.table.output), Arc::clone(&counts), Counts::add_out);
-        Ok(Computed { rows: sorted(rows, &self.table.output, context)?, counts })
+        let (output, guarded_schema) = (&self.table.output, self.guard.schema());
+        let sorted = match &self.fold {
+            Fold::Plan(plan) => {
+                let folded = self.run(plan, guarded_schema, guarded, &counts, &context).await?;
+                sorted(stored(folded, output), output, context)?
+            }
+            Fold::Groups { lift, .. } => {
+                let lifted = self.run(lift, guarded_schema, guarded, &counts, &context).await?;
+                let feature = self.clone();
+                let folded = futures::stream::once(async move { feature.folded(lifted, &context).await }).try_flatten();
+                Box::pin(RecordBatchStreamAdapter::new(output.arrow(), folded))
+            }
+        };
+        Ok(Computed { rows: counted(sorted, Arc::clone(&counts), Counts::add_out), counts })
+    }
+
+    /// Folds and sorts in memory, or by plan where that does not suffice.
+    async fn folded(
+        &self,
+        lifted: SendableRecordBatchStream,
+        context: &Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let output = &self.table.output;
+        let (rows, merge) = match (in_memory(lifted, output, context).await?, &self.fold) {
+            (Folded::Sorted(rows), _) | (Folded::Unfinished(rows), Fold::Plan(_)) => return Ok(rows),
+            (Folded::Unfinished(rows), Fold::Groups { merge, .. }) => (rows, merge),
+        };
+        let merged = self.run(merge, &output.arrow(), rows, &Arc::default(), context).await?;
+        sorted(stored(merged, output), output, Arc::clone(context))
     }
 
     async fn run(

@@ -41,7 +41,9 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// TIMESTAMP(ms, UTC).
     fn output(&self, input: &Schema) -> Result<OutputSchema, SchemaMismatch>;
 
-    /// Turns each row of the checked input into the output of a chunk that holds this row alone.
+    /// Turns each row of the checked input into the output of a chunk that holds this row alone. The input has its keys
+    /// as text, empty keys null, one item a row, and rows without an entity gone (but for a rollup); its rows come in
+    /// no particular order.
     fn lift(&self, input: DataFrame) -> Result<DataFrame>;
 
     /// How the values of an output column become one.
@@ -50,12 +52,6 @@ pub trait Engine: Send + Sync + fmt::Debug {
     /// The columns that a row is known by: the keys, and for a membership the item too.
     fn row_key(&self) -> Vec<String> {
         self.keys().iter().map(ToOwned::to_owned).collect()
-    }
-
-    /// Groups and aggregates one chunk. `input` has the checked schema with its keys as text, empty keys null, one
-    /// item a row, and rows without an entity gone (but for a rollup). Rows come in no particular order.
-    fn transform(&self, input: DataFrame) -> Result<DataFrame> {
-        fold(self.lift(input)?, &self.row_key(), |column| self.aggregate(column))
     }
 
     /// Merges the outputs of any number of chunks, in any order, into one; same columns as the output.

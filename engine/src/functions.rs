@@ -9,6 +9,7 @@ use datafusion::prelude::SessionContext;
 
 pub use clean_str::{clean_str, clean_str_udf};
 pub use epoch_seconds::{epoch_seconds, epoch_seconds_udf};
+pub(crate) use exact_sum::overflow;
 pub use exact_sum::{exact_sum, exact_sum_udaf};
 pub use ratio::{ratio, ratio_udf};
 

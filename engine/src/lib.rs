@@ -6,7 +6,8 @@
 //!
 //! 1. `preprocess`, rewritten so that no expression fails on a row (`attempt`);
 //! 2. the key guard: keys to text, a row for each item, rows without a place dropped and counted (`guard`);
-//! 3. the engine: each event as the output of a chunk of its own, then one fold (`fold`), the same that merges chunks;
+//! 3. the engine: each event as the output of a chunk of its own, then one fold (`fold`), the same that merges chunks:
+//!    in memory, and by a DataFusion plan that can spill where memory does not suffice;
 //! 4. sorted by row key.
 //!
 //! **Invariant:** the rows are the same, bit for bit, however the events are ordered and cut into batches.

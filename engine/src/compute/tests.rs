@@ -23,6 +23,20 @@ fn spend() -> Arc<dyn Feature> {
     Arc::new(SqlFeature::new(spec).unwrap())
 }
 
+fn views() -> Arc<dyn Feature> {
+    let spec = SqlFeatureSpec {
+        name: "views".to_owned(),
+        source: "rows".to_owned(),
+        engine: "rollup".to_owned(),
+        keys: Some(vec!["id".to_owned(), "country".to_owned()]),
+        select: [("id", "id"), ("country", "country"), ("views", "views")]
+            .map(|(name, expression)| (name.to_owned(), expression.to_owned()))
+            .to_vec(),
+        ..SqlFeatureSpec::default()
+    };
+    Arc::new(SqlFeature::new(spec).unwrap())
+}
+
 fn random_rows(rows: usize, ids: u32) -> RecordBatch {
     let mut random = fastrand::Rng::with_seed(7);
     let id: Vec<String> = (0..rows).map(|_| format!("user-{:08}", random.u32(..ids))).collect();
@@ -69,9 +83,14 @@ async fn rows_are_sorted_by_bytes_with_nulls_first() {
 
 #[tokio::test]
 async fn more_groups_than_memory_go_to_disk_and_come_back() {
+    // Folded by the plan, and folded in memory until that does not suffice.
+    more_groups_than_memory(&spend()).await;
+    more_groups_than_memory(&views()).await;
+}
+
+async fn more_groups_than_memory(feature: &Arc<dyn Feature>) {
     let rows = random_rows(40_000, 20_000);
-    let feature = spend();
-    let feature = compile(Arc::clone(&feature), &table_of(feature.as_ref(), &rows, "id")).unwrap();
+    let feature = compile(Arc::clone(feature), &table_of(feature.as_ref(), &rows, "id")).unwrap();
     let expected = run(&feature, vec![rows.clone()]).await.0;
     let within_memory = async |disk: DiskManagerMode| {
         let pool = Arc::new(FairSpillPool::new(4 << 20));

@@ -18,6 +18,7 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Grou
 use datafusion::prelude::Expr;
 
 use accumulator::{GroupSums, Sum};
+pub(crate) use total::overflow;
 use total::{FloatTotal, IntTotal};
 
 /// The exact sum of ints (Int64, an error when it does not fit) or floats (Float64, rounded once).

@@ -1,6 +1,6 @@
 //! A running total that loses nothing.
 
-use datafusion::common::exec_err;
+use datafusion::common::exec_datafusion_err;
 use datafusion::error::{DataFusionError, Result};
 use smallvec::SmallVec;
 
@@ -58,12 +58,16 @@ impl Total for IntTotal {
     fn value(&self) -> Result<Option<i64>> {
         match i64::try_from(self.sum) {
             Ok(sum) => Ok(self.seen.then_some(sum)),
-            Err(_) => exec_err!(
-                "integer overflow: the sum {} does not fit 64 bits; cast the measure to a float to sum it inexactly",
-                self.sum
-            ),
+            Err(_) => Err(overflow(self.sum)),
         }
     }
+}
+
+/// What to say of a sum of ints that does not fit.
+pub(crate) fn overflow(sum: i128) -> DataFusionError {
+    exec_datafusion_err!(
+        "integer overflow: the sum {sum} does not fit 64 bits; cast the measure to a float to sum it inexactly"
+    )
 }
 
 /// A total of floats.

@@ -1,0 +1,324 @@
+//! Groups in memory: one for each row key, with its values folded so far.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringBuilder, StringViewArray, TimestampMillisecondArray,
+};
+use datafusion::arrow::buffer::NullBuffer;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMillisecondType};
+use datafusion::common::exec_err;
+use datafusion::common::hash_utils::{RandomState, create_hashes};
+use datafusion::error::Result;
+
+use crate::engines::instant_type;
+use crate::functions::overflow;
+use crate::{Aggregate, OutputColumn, OutputSchema, Role};
+
+/// Rows of a batch that comes out.
+const BATCH_ROWS: usize = 8192;
+/// Slots of the hash table at first; a power of two, like all later sizes.
+const FIRST_SLOTS: usize = 1 << 10;
+
+/// The groups of rows that have the columns of an output, keys as text and values as whole numbers or instants.
+pub(super) struct Groups {
+    schema: SchemaRef,
+    key_columns: usize,
+    hasher: RandomState,
+    /// Open addressing: 0 is an empty slot, any other number a group's and 1. At most half of them are used.
+    slots: Vec<u32>,
+    hashes: Vec<u64>,
+    /// The row keys, one behind the other: for each column four bytes, 0 for a null, else the length and 1, and the text.
+    keys: Vec<u8>,
+    /// Where each group's key begins, and where the last one ends.
+    starts: Vec<u32>,
+    values: Vec<Values>,
+}
+
+/// One column of values.
+struct Values {
+    aggregate: Aggregate,
+    folded: Vec<i128>,
+    /// Whether any value was not null.
+    present: Vec<bool>,
+}
+
+impl Groups {
+    /// No groups of `output` yet; `None` if it has values that are not folded here: floats, whose sums are rounded
+    /// once, in the end.
+    pub(super) fn of(output: &OutputSchema) -> Option<Self> {
+        let values = |column: &OutputColumn| match column.role {
+            Role::Value(aggregate) if column.data_type == DataType::Int64 || column.data_type == instant_type() => {
+                Some(Values { aggregate, folded: Vec::new(), present: Vec::new() })
+            }
+            _ => None,
+        };
+        Some(Self {
+            schema: output.arrow(),
+            key_columns: output.row_key().count(),
+            hasher: RandomState::default(),
+            slots: vec![0; FIRST_SLOTS],
+            hashes: Vec::new(),
+            keys: Vec::new(),
+            starts: vec![0],
+            values: output.values().map(values).collect::<Option<_>>()?,
+        })
+    }
+
+    fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    /// Bytes that it holds, and those that it takes to double.
+    pub(super) fn bytes(&self) -> usize {
+        let columns = self.values.iter().map(|values| values.folded.capacity() * 16 + values.present.capacity());
+        let groups = self.hashes.capacity() * 8 + self.starts.capacity() * 4 + self.slots.capacity() * 4;
+        2 * (groups + self.keys.capacity() + columns.sum::<usize>())
+    }
+
+    /// Whether another batch can be told apart by 32 bits: of its keys it holds less than a GiB.
+    pub(super) fn has_room(&self) -> bool {
+        self.keys.len() < 3 << 30 && self.len() < 1 << 30
+    }
+
+    /// Folds the rows of a batch in.
+    pub(super) fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+        let keys = batch.columns()[..self.key_columns].iter().map(text).collect::<Result<Vec<_>>>()?;
+        let mut hashes = vec![0; batch.num_rows()];
+        create_hashes(keys.iter().map(|keys| keys as &dyn Array), &self.hasher, &mut hashes)?;
+        let groups: Vec<u32> = hashes.iter().enumerate().map(|(row, hash)| self.group_of(&keys, row, *hash)).collect();
+        let count = self.len();
+        for (values, column) in self.values.iter_mut().zip(&batch.columns()[self.key_columns..]) {
+            values.grow(count);
+            match column.data_type() {
+                DataType::Int64 => {
+                    let numbers = column.as_primitive::<Int64Type>();
+                    values.fold(&groups, numbers.values(), numbers.nulls());
+                }
+                DataType::Timestamp(..) => {
+                    let times = column.as_primitive::<TimestampMillisecondType>();
+                    values.fold(&groups, times.values(), times.nulls());
+                }
+                other => return exec_err!("a value of type {other} came to be folded"),
+            }
+        }
+        Ok(())
+    }
+
+    /// The group of a row, made if there is none.
+    #[inline]
+    fn group_of(&mut self, columns: &[StringViewArray], row: usize, hash: u64) -> u32 {
+        if self.len() * 2 >= self.slots.len() {
+            self.grow();
+        }
+        let mask = self.slots.len() - 1;
+        let mut slot = hash as usize & mask;
+        while self.slots[slot] != 0 {
+            let group = self.slots[slot] - 1;
+            if self.hashes[group as usize] == hash && self.is_key_of(group as usize, columns, row) {
+                return group;
+            }
+            slot = (slot + 1) & mask;
+        }
+        let group = u32::try_from(self.len()).expect("there is room");
+        self.slots[slot] = group + 1;
+        self.hashes.push(hash);
+        for column in columns {
+            let text = value(column, row);
+            let length = text.map_or(0, |text| u32::try_from(text.len()).expect("a key is short") + 1);
+            self.keys.extend_from_slice(&length.to_le_bytes());
+            self.keys.extend_from_slice(text.unwrap_or_default());
+        }
+        self.starts.push(u32::try_from(self.keys.len()).expect("there is room"));
+        group
+    }
+
+    #[inline]
+    fn is_key_of(&self, group: usize, columns: &[StringViewArray], row: usize) -> bool {
+        let mut key = &self.keys[self.starts[group] as usize..];
+        for column in columns {
+            let (stored, rest) = split(key);
+            if value(column, row) != stored {
+                return false;
+            }
+            key = rest;
+        }
+        true
+    }
+
+    /// Doubles the hash table.
+    fn grow(&mut self) {
+        let mask = self.slots.len() * 2 - 1;
+        self.slots.clear();
+        self.slots.resize(mask + 1, 0);
+        for (group, hash) in (1..).zip(&self.hashes) {
+            let mut slot = *hash as usize & mask;
+            while self.slots[slot] != 0 {
+                slot = (slot + 1) & mask;
+            }
+            self.slots[slot] = group;
+        }
+    }
+
+    /// The columns of a group's key.
+    fn key(&self, group: u32) -> impl Iterator<Item = Option<&[u8]>> {
+        let mut key = &self.keys[self.starts[group as usize] as usize..];
+        (0..self.key_columns).map(move |_| {
+            let (column, rest) = split(key);
+            key = rest;
+            column
+        })
+    }
+
+    /// The groups as rows, sorted by their keys: nulls first, text by its bytes. An error if a sum does not fit.
+    pub(super) fn into_sorted(self) -> impl Iterator<Item = Result<RecordBatch>> + Send {
+        // Most rows are told apart by the first bytes of their first column.
+        let count = u32::try_from(self.len()).expect("there was room");
+        let mut order: Vec<(u64, u32)> =
+            (0..count).map(|group| (beginning(self.key(group).next().flatten()), group)).collect();
+        order.sort_unstable_by(|(first, group), (second, other)| {
+            first.cmp(second).then_with(|| self.key(*group).cmp(self.key(*other)))
+        });
+        let order: Vec<u32> = order.into_iter().map(|(_, group)| group).collect();
+        let fitting = |sum| i64::try_from(sum).map_err(|_| overflow(sum));
+        (0..order.len().div_ceil(BATCH_ROWS)).map(move |at| {
+            let end = order.len().min((at + 1) * BATCH_ROWS);
+            self.rows(&order[at * BATCH_ROWS..end], fitting)
+        })
+    }
+
+    /// The groups as rows in any order, to be folded further: a sum that does not fit is spread over several rows.
+    pub(super) fn into_parts(mut self) -> impl Iterator<Item = Result<RecordBatch>> + Send {
+        let mut groups: Vec<u32> = (0..u32::try_from(self.len()).expect("there was room")).collect();
+        let mut start = 0;
+        std::iter::from_fn(move || {
+            if start == groups.len() {
+                groups.retain(|group| self.values.iter_mut().fold(false, |left, values| values.pass(*group) || left));
+                start = 0;
+            }
+            let end = groups.len().min(start + BATCH_ROWS);
+            let part = start..end;
+            start = end;
+            (!part.is_empty()).then(|| self.rows(&groups[part], |sum| Ok(in_range(sum))))
+        })
+    }
+
+    fn rows(&self, groups: &[u32], number: impl Fn(i128) -> Result<i64>) -> Result<RecordBatch> {
+        let mut keys: Vec<_> =
+            (0..self.key_columns).map(|_| StringBuilder::with_capacity(groups.len(), groups.len() * 16)).collect();
+        for group in groups {
+            for (builder, text) in keys.iter_mut().zip(self.key(*group)) {
+                builder.append_option(text.map(|text| str::from_utf8(text).expect("it was text when it came")));
+            }
+        }
+        let mut columns: Vec<ArrayRef> = keys.iter_mut().map(|keys| Arc::new(keys.finish()) as ArrayRef).collect();
+        for (values, field) in self.values.iter().zip(&self.schema.fields()[self.key_columns..]) {
+            columns.push(values.column(groups, field.data_type(), &number)?);
+        }
+        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+    }
+}
+
+impl Values {
+    fn grow(&mut self, groups: usize) {
+        let nothing = match self.aggregate {
+            Aggregate::Sum => 0,
+            Aggregate::Min => i128::MAX,
+            Aggregate::Max => i128::MIN,
+        };
+        self.folded.resize(groups, nothing);
+        self.present.resize(groups, false);
+    }
+
+    fn fold(&mut self, groups: &[u32], numbers: &[i64], nulls: Option<&NullBuffer>) {
+        match self.aggregate {
+            Aggregate::Sum => self.fold_with(groups, numbers, nulls, |sum, number| sum + number),
+            Aggregate::Min => self.fold_with(groups, numbers, nulls, Ord::min),
+            Aggregate::Max => self.fold_with(groups, numbers, nulls, Ord::max),
+        }
+    }
+
+    #[inline]
+    fn fold_with(
+        &mut self,
+        groups: &[u32],
+        numbers: &[i64],
+        nulls: Option<&NullBuffer>,
+        fold: impl Fn(i128, i128) -> i128,
+    ) {
+        for (row, (group, number)) in groups.iter().zip(numbers).enumerate() {
+            if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
+                let folded = &mut self.folded[*group as usize];
+                *folded = fold(*folded, i128::from(*number));
+                self.present[*group as usize] = true;
+            }
+        }
+    }
+
+    /// Takes off what of a group's value fits a row, and tells whether anything is left: only of a sum.
+    fn pass(&mut self, group: u32) -> bool {
+        let folded = &mut self.folded[group as usize];
+        let left = match self.aggregate {
+            Aggregate::Sum => *folded - i128::from(in_range(*folded)),
+            Aggregate::Min | Aggregate::Max => 0,
+        };
+        *folded = left;
+        self.present[group as usize] &= left != 0;
+        left != 0
+    }
+
+    fn column(&self, groups: &[u32], data_type: &DataType, number: &impl Fn(i128) -> Result<i64>) -> Result<ArrayRef> {
+        let value = |group: &u32| {
+            let present = self.present[*group as usize];
+            present.then(|| number(self.folded[*group as usize])).transpose()
+        };
+        let numbers = groups.iter().map(value).collect::<Result<Int64Array>>()?;
+        Ok(match data_type {
+            DataType::Int64 => Arc::new(numbers),
+            _ => {
+                let (_, numbers, nulls) = numbers.into_parts();
+                Arc::new(TimestampMillisecondArray::new(numbers, nulls).with_data_type(data_type.clone()))
+            }
+        })
+    }
+}
+
+/// The number nearest to a sum.
+fn in_range(sum: i128) -> i64 {
+    i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// A key's column as it is stored, and what stands behind it.
+#[inline]
+fn split(key: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    let (length, rest) = key.split_first_chunk().expect("each column has a length");
+    match u32::from_le_bytes(*length) {
+        0 => (None, rest),
+        length => {
+            let (text, rest) = rest.split_at(length as usize - 1);
+            (Some(text), rest)
+        }
+    }
+}
+
+/// The first eight bytes of a text as a number of the same order; ties are for the whole of it to break.
+fn beginning(text: Option<&[u8]>) -> u64 {
+    let text = text.unwrap_or_default();
+    let mut first = [0; 8];
+    let count = text.len().min(8);
+    first[..count].copy_from_slice(&text[..count]);
+    u64::from_be_bytes(first)
+}
+
+#[inline]
+fn value(column: &StringViewArray, row: usize) -> Option<&[u8]> {
+    column.is_valid(row).then(|| column.value(row).as_bytes())
+}
+
+fn text(column: &ArrayRef) -> Result<StringViewArray> {
+    match column.as_string_view_opt() {
+        Some(text) => Ok(text.clone()),
+        None => Ok(cast(column, &DataType::Utf8View)?.as_string_view().clone()),
+    }
+}
