@@ -162,7 +162,7 @@ impl App {
     pub(crate) async fn edges(&self, registry: Registry, observer: Arc<dyn Observer>) -> anyhow::Result<Edges> {
         let (queues, streams) = match &self.cloud {
             Some(cloud) => {
-                (clients::queues(&self.config.sources, cloud)?, clients::streams(&self.config.sources, cloud))
+                (clients::queues(&self.config.sources, cloud)?, clients::streams(&self.config.sources, cloud)?)
             }
             None => (Vec::new(), Vec::new()),
         };

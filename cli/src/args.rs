@@ -107,6 +107,9 @@ pub(crate) enum Command {
     /// Make and show the Audience Index Report
     #[command(subcommand)]
     Air(AirCommand),
+    /// Set up what lies outside of neartime
+    #[command(subcommand)]
+    Source(SourceCommand),
     /// Print what makes the features store tables of Amazon Athena
     #[command(subcommand)]
     Athena(AthenaCommand),
@@ -272,6 +275,22 @@ pub(crate) struct BackfillArgs {
     /// The first instant that is not meant any more
     #[arg(long, value_name = "INSTANT")]
     pub(crate) to: Instant,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SourceCommand {
+    /// Print, or apply, the notification and the policies of a source's bucket
+    Setup {
+        /// The source, which lies in a bucket
+        #[arg(value_name = "NAME")]
+        source: SourceName,
+        /// Who may list the bucket and get its objects: a user, a role or an account; once for each
+        #[arg(long = "reader", value_name = "ARN")]
+        readers: Vec<String>,
+        /// Write it; what others wrote is kept
+        #[arg(long)]
+        apply: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

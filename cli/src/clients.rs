@@ -1,6 +1,9 @@
 //! The clients of databases, stores and services: a file for each thing that the configuration names, and the only
 //! place that knows what this build has.
 
+#[cfg(feature = "aws")]
+mod aws;
+#[cfg(not(feature = "aws"))]
 #[path = "clients/without_aws.rs"]
 mod aws;
 mod channels;
@@ -21,6 +24,18 @@ pub(crate) use online::online;
 pub(crate) use report::publisher;
 pub(crate) use sources::with_buckets;
 pub(crate) use tasks::tasks;
+
+/// What a source's bucket is to be set up for.
+#[cfg_attr(not(feature = "aws"), expect(dead_code, reason = "read by the client that this build lacks"))]
+pub(crate) struct SetUp {
+    pub(crate) source: neartime_model::SourceName,
+    pub(crate) bucket: String,
+    pub(crate) prefix: String,
+    /// The address of the queue that is told of new objects.
+    pub(crate) queue: Option<String>,
+    /// ARNs of those who may read.
+    pub(crate) readers: Vec<String>,
+}
 
 /// Chooses the one provider of cryptography for all TLS of this process: some clients ask for the process's own, and
 /// refuse to choose where a build has several.

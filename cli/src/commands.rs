@@ -10,6 +10,7 @@ mod import;
 mod online;
 pub(crate) mod quarantine;
 pub(crate) mod run;
+mod source;
 pub(crate) mod sql;
 mod tasks;
 
@@ -33,6 +34,7 @@ pub(crate) async fn execute(app: &App, command: Command) -> anyhow::Result<ExitC
         Command::Online(command) => online::execute(app, command).await?,
         Command::Backfill(args) => backfill::execute(app, args).await?,
         Command::Air(command) => air::execute(app, command).await?,
+        Command::Source(command) => source::execute(app, command).await?,
         Command::Athena(command) => athena::execute(app, command)?,
         Command::Demo(_) | Command::Init(_) | Command::Completions { .. } => {
             unreachable!("these need no configuration")

@@ -56,7 +56,8 @@ fn kind(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
     fn of<E: Classify + 'static>(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
         cause.downcast_ref::<E>().map(Classify::kind)
     }
-    None.or_else(|| of::<Invalid>(cause))
+    None.or_else(|| of_aws(cause))
+        .or_else(|| of::<Invalid>(cause))
         .or_else(|| of::<crate::clients::ClocksDisagree>(cause))
         .or_else(|| of::<crate::commands::Unreachable>(cause))
         .or_else(|| of::<crate::config::ConfigError>(cause))
@@ -71,6 +72,17 @@ fn kind(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
         .or_else(|| of::<neartime_scheduler::RebuildError>(cause))
         .or_else(|| of::<neartime_stores::StoreError>(cause))
         .or_else(|| of::<neartime_tasks_db::TasksError>(cause))
+}
+
+#[cfg(feature = "aws")]
+fn of_aws(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
+    let connect = || cause.downcast_ref::<neartime_aws::ConnectError>().map(Classify::kind);
+    connect().or_else(|| cause.downcast_ref::<neartime_aws::SetupError>().map(Classify::kind))
+}
+
+#[cfg(not(feature = "aws"))]
+fn of_aws(_: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
+    None
 }
 
 #[cfg(test)]

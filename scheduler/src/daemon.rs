@@ -66,11 +66,13 @@ impl Scheduler {
             let queues = self.edges.queues.iter().map(|queue| self.receive_until(queue, stopping.clone(), &wake));
             let streams = self.edges.streams.iter().filter_map(|stream| self.streaming(stream));
             let streams = streams.map(|stream| stream.read_until(stopping.clone(), Arc::clone(&wake)));
+            let sweeps = self.edges.streams.iter().map(|stream| self.sweep_until(stream, stopping.clone()));
             tokio::join!(
                 futures::future::join_all(workers),
                 futures::future::join_all(listing),
                 futures::future::join_all(queues),
                 futures::future::join_all(streams),
+                futures::future::join_all(sweeps),
                 self.keep_schedules_until(stopping.clone()),
             );
         };

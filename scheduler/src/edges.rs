@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use neartime_engine::CompiledFeature;
 use neartime_ingest::channel::{EventStream, Queue};
+use neartime_ingest::reservoir::Reservoir;
 use neartime_ingest::{Due, Source};
 use neartime_model::{Clock, FeatureName, SourceName, Span};
 use neartime_stores::{FeaturesStore, OnlineStore};
@@ -45,12 +46,12 @@ pub struct StreamWork {
 }
 
 /// What the records of a stream are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Carries {
     /// Names of raw files.
     Keys,
     /// Events, of which raw files are made here; only those count, and the location is never listed.
-    Events,
+    Events(Reservoir),
 }
 
 /// The databases, stores, sources and jobs that the scheduler works with.
@@ -103,7 +104,8 @@ impl Edges {
 
     /// Whether a source's location is listed: not if its files are made from a stream of events.
     pub fn is_listed(&self, work: &SourceWork) -> bool {
-        let is_made = |stream: &&StreamWork| stream.source == work.source.name && stream.carries == Carries::Events;
+        let is_made =
+            |stream: &&StreamWork| stream.source == work.source.name && matches!(stream.carries, Carries::Events(_));
         !self.streams.iter().any(|stream| is_made(&stream))
     }
 

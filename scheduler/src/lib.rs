@@ -23,6 +23,7 @@ mod rebuild;
 mod run;
 mod step;
 mod streams;
+mod sweep;
 mod task;
 mod worker;
 

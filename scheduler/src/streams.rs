@@ -4,6 +4,7 @@
 //! How far it was read, and what came out of it, is written in one transaction: what was read but not written is read
 //! again by whoever comes next. The task database says who reads what; the stream says which shards there are.
 
+mod events;
 mod intake;
 mod keys;
 mod shard;
@@ -11,7 +12,9 @@ mod shard;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use neartime_ingest::FormatError;
 use neartime_ingest::channel::ChannelError;
+use neartime_ingest::reservoir::ReservoirError;
 use neartime_model::{Classify, ErrorKind, chain};
 use neartime_tasks_db::{InitialPosition, ShardClaim, ShardDeclaration, ShardId, ShardRequest, StreamId, TasksError};
 use tokio::sync::{Notify, watch};
@@ -35,6 +38,10 @@ pub(crate) enum StreamError {
     Channel(#[from] ChannelError),
     #[error(transparent)]
     Tasks(#[from] TasksError),
+    #[error(transparent)]
+    Reservoir(#[from] ReservoirError),
+    #[error("could not name a raw file")]
+    Name(#[from] FormatError),
     #[error("the reading of a shard broke off: {0}")]
     Panicked(String),
 }
@@ -44,7 +51,8 @@ impl Classify for StreamError {
         match self {
             Self::Channel(error) => error.kind(),
             Self::Tasks(error) => error.kind(),
-            Self::Panicked(_) => ErrorKind::Failed,
+            Self::Reservoir(error) => error.kind(),
+            Self::Name(_) | Self::Panicked(_) => ErrorKind::Failed,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Queues and streams by which files are heard of.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use neartime_ingest::reservoir::Reservoir;
 use neartime_scheduler::{QueueWork, StreamWork};
 
 use crate::clients::Cloud;
@@ -21,18 +23,19 @@ pub(crate) fn queues(sources: &[SourceConfig], cloud: &Cloud) -> anyhow::Result<
 }
 
 /// The streams of the sources.
-pub(crate) fn streams(sources: &[SourceConfig], cloud: &Cloud) -> Vec<StreamWork> {
+pub(crate) fn streams(sources: &[SourceConfig], cloud: &Cloud) -> anyhow::Result<Vec<StreamWork>> {
     let mut streams = Vec::new();
     for source in sources {
         for channel in &source.channels {
             if let Channel::Kinesis { stream, carries } = channel {
                 let carries = match carries {
                     Carries::Keys => neartime_scheduler::Carries::Keys,
-                    Carries::Events => neartime_scheduler::Carries::Events,
+                    // The source has its bucket's client by now.
+                    Carries::Events => neartime_scheduler::Carries::Events(Reservoir::new(Arc::clone(&source.source))?),
                 };
                 streams.push(StreamWork { source: source.source.name.clone(), stream: cloud.stream(stream), carries });
             }
         }
     }
-    streams
+    Ok(streams)
 }

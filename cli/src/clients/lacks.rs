@@ -10,7 +10,7 @@ struct Part {
 
 const POSTGRES: Part = Part { feature: "postgres", is_built: false };
 const CASSANDRA: Part = Part { feature: "cassandra", is_built: cfg!(feature = "cassandra") };
-const AWS: Part = Part { feature: "aws", is_built: false };
+const AWS: Part = Part { feature: "aws", is_built: cfg!(feature = "aws") };
 
 /// All that is lacking, a sentence each.
 pub(crate) fn lacks(config: &Config) -> Vec<String> {
@@ -23,6 +23,7 @@ pub(crate) fn lacks(config: &Config) -> Vec<String> {
 }
 
 /// What the room of a part that is not built would say; configurations that need it were refused before.
+#[cfg(not(all(feature = "postgres", feature = "cassandra", feature = "aws")))]
 pub(super) fn without(feature: &str) -> anyhow::Error {
     crate::exit::Invalid(format!("this build lacks `{feature}`: build it with --features {feature}")).into()
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use neartime_ingest::reservoir::Reservoir;
 use neartime_ingest::{
     Column, ColumnKind, Delimited, Due, Format, Header, Origin, Outside, Pattern, Source, SourceSpec,
 };
@@ -110,13 +111,31 @@ fn read(mut section: Section<'_>, base: &Path) -> Option<SourceConfig> {
     set(&mut spec.required, required);
     set(&mut spec.look_back, look_back);
     (spec.event_time, spec.unique, spec.since) = (event_time, unique, since);
-    match Source::new(spec) {
-        Ok(source) => Some(SourceConfig { source: Arc::new(source), location, channels }),
-        Err(error) => {
-            problem(error.to_string());
-            None
-        }
+    let source = Source::new(spec).map_err(|error| problem(error.to_string())).ok()?;
+    let source = SourceConfig { source: Arc::new(source), location, channels };
+    if let Err(error) = check_events(&source) {
+        problem(error);
     }
+    Some(source)
+}
+
+/// A source that is filled from a stream of events has a layout whose names can tell its files apart, and is heard of in
+/// no other way.
+fn check_events(source: &SourceConfig) -> Result<(), String> {
+    let is_events = |channel: &&Channel| matches!(channel, Channel::Kinesis { carries: Carries::Events, .. });
+    if !source.channels.iter().any(|channel| is_events(&channel)) {
+        return Ok(());
+    }
+    let name = &source.source.name;
+    if source.channels.len() > 1 {
+        return Err(format!(
+            "source `{name}`: its files are made from a stream of events: discover is [\"kinesis\"] alone"
+        ));
+    }
+    if !source.location.is_bucket() {
+        return Err(format!("source `{name}`: raw files made from a stream of events are put into a bucket: s3://…"));
+    }
+    Reservoir::new(Arc::clone(&source.source)).map(drop).map_err(|error| error.to_string())
 }
 
 fn at(place: &Place) -> Result<Location, InvalidLocation> {

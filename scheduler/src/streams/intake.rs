@@ -14,6 +14,9 @@ pub(super) trait Intake: Send {
 
     /// What is done with since the last call, if it is time to write it down; with `all`, whatever was taken in.
     async fn done(&mut self, all: bool) -> Result<Option<Done>, StreamError>;
+
+    /// Whether something was taken in that is not done with.
+    fn holds(&self) -> bool;
 }
 
 /// How a page's records fared.

@@ -53,4 +53,8 @@ impl Intake for Keys {
     async fn done(&mut self, _all: bool) -> Result<Option<Done>, StreamError> {
         Ok(self.done.take())
     }
+
+    fn holds(&self) -> bool {
+        self.done.is_some()
+    }
 }

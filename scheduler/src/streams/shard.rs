@@ -8,6 +8,7 @@ use neartime_model::{Span, chain};
 use neartime_tasks_db::{Checkpoint, Position as Kept, ReadFrom, ShardClaim, TasksError};
 use tokio::sync::{Notify, watch};
 
+use super::events::Events;
 use super::intake::{Done, Intake};
 use super::keys::Keys;
 use super::{StreamError, Streaming};
@@ -124,9 +125,11 @@ impl Shard<'_> {
         let from = self.from().await?;
         let id = ShardId::new(&self.claim.lease.shard.0);
         let mut reader = self.streaming.work.stream.open(&id, &from).await?;
-        let mut intake: Box<dyn Intake> = match self.streaming.work.carries {
+        let mut intake: Box<dyn Intake> = match &self.streaming.work.carries {
             Carries::Keys => Box::new(Keys::new(self.streaming.source.clone(), self.label.clone())),
-            Carries::Events => unimplemented!(),
+            Carries::Events(reservoir) => {
+                Box::new(Events::new(reservoir.clone(), id, Arc::clone(&self.streaming.edges.clock)))
+            }
         };
         let mut written_at = Instant::now();
         loop {
@@ -146,8 +149,11 @@ impl Shard<'_> {
             let is_at_tip = page.records.is_empty() && page.behind.is_none_or(|behind| behind <= Span::ZERO);
             let is_enough = is_at_tip && matches!(self.until, Until::Tip);
             let done = intake.done(is_enough).await?;
-            if done.is_some() || is_enough || written_at.elapsed() >= IDLE_CHECKPOINT {
-                self.write(done, page.behind).await?;
+            // Only where nothing is held is all that arrived before also written down.
+            let idle = !intake.holds() && written_at.elapsed() >= IDLE_CHECKPOINT;
+            if done.is_some() || is_enough || idle {
+                let behind = page.behind.filter(|_| !intake.holds());
+                self.write(done, behind).await?;
                 written_at = Instant::now();
             }
             if is_enough {
