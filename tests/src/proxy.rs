@@ -34,12 +34,14 @@ struct Plan {
     refused: AtomicU64,
     lost_replies: AtomicU64,
     cut: AtomicU64,
+    denies: AtomicBool,
     over: AtomicBool,
 }
 
 #[derive(Clone, Copy)]
 enum Fate {
     Pass,
+    Deny,
     Refuse,
     LoseReply,
     Cut,
@@ -64,6 +66,7 @@ impl FaultProxy {
             refused: none(),
             lost_replies: none(),
             cut: none(),
+            denies: AtomicBool::new(false),
             over: AtomicBool::new(false),
         };
         let plan = Arc::new(plan);
@@ -91,6 +94,11 @@ impl FaultProxy {
         self.plan.faults_per_thousand.store(per_thousand, Relaxed);
     }
 
+    /// From now on everything is refused for want of permission.
+    pub fn deny(&self) {
+        self.plan.denies.store(true, Relaxed);
+    }
+
     pub fn tally(&self) -> Tally {
         let Plan { passed, refused, lost_replies, cut, .. } = &*self.plan;
         let [passed, refused, lost_replies, cut] =
@@ -114,6 +122,7 @@ impl Plan {
         let mut requests = BufReader::new(client);
         while let Some(request) = Message::request(&mut requests, &mut replies)? {
             let reply = match self.fate(&mut rng) {
+                Fate::Deny => refusal(403, "AccessDenied"),
                 Fate::Refuse => refusal(503, "SlowDown"),
                 Fate::Pass => self.pass_on(&request)?,
                 Fate::LoseReply => self.pass_on(&request).map(|_| refusal(500, "InternalError"))?,
@@ -121,7 +130,7 @@ impl Plan {
             };
             replies.write_all(&reply.head)?;
             replies.write_all(&reply.body)?;
-            if reply.is_last() {
+            if request.is_last() || reply.is_last() {
                 return Ok(());
             }
         }
@@ -129,6 +138,9 @@ impl Plan {
     }
 
     fn fate(&self, rng: &mut Rng) -> Fate {
+        if self.denies.load(Relaxed) {
+            return Fate::Deny;
+        }
         let (fate, count) = if rng.u32(..1_000) >= self.faults_per_thousand.load(Relaxed) {
             (Fate::Pass, &self.passed)
         } else {
@@ -205,9 +217,11 @@ impl Message {
         self.head = kept.collect::<String>().into_bytes();
     }
 
-    /// Whether the connection ends with this reply.
+    /// Whether the connection ends with it.
     fn is_last(&self) -> bool {
-        self.head.starts_with(b"HTTP/1.0") || self.header("connection").is_some_and(|value| value == "close")
+        let start = self.head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        start.windows(8).any(|version| version == b"HTTP/1.0")
+            || self.header("connection").is_some_and(|value| value == "close")
     }
 }
 
@@ -242,7 +256,7 @@ fn read_chunks(stream: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<()> 
 }
 
 fn refusal(status: u16, code: &str) -> Message {
-    let body = format!("<Error><Code>{code}</Code><Message>please reduce your request rate</Message></Error>");
+    let body = format!("<Error><Code>{code}</Code><Message>the proxy says so</Message></Error>");
     let head =
         format!("HTTP/1.1 {status} {code}\r\nContent-Type: application/xml\r\nContent-Length: {}\r\n\r\n", body.len());
     Message { head: head.into_bytes(), body: body.into_bytes() }

@@ -3,9 +3,11 @@
 pub mod aws;
 mod fleet;
 mod http;
+mod own;
 mod stage;
 
 pub use fleet::Fleet;
+pub use own::OwnServers;
 pub use stage::Stage;
 
 use aws::Aws;

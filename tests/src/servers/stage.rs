@@ -131,6 +131,15 @@ lease = "4s"
         })
     }
 
+    /// The same while the database may be away: then `None`.
+    pub fn try_postgres(&self, statement: &str) -> Option<Vec<String>> {
+        let options: PgConnectOptions = self.postgres_url().parse().expect("a Postgres URL");
+        self.runtime.block_on(async {
+            let mut connection = options.connect().await.ok()?;
+            sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(&mut connection).await.ok()
+        })
+    }
+
     /// Runs a statement that returns nothing in the test's database.
     pub fn postgres_do(&self, statements: &str) {
         execute(&self.runtime, &self.postgres_url(), statements);
