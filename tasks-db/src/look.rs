@@ -108,6 +108,49 @@ pub struct StateCount {
     pub tasks: u64,
 }
 
+/// What a daemon says of itself every few seconds: it costs what is unfinished, not what is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    /// When it was taken, by the database's clock.
+    pub at: Instant,
+    /// Each source that has unfinished tasks, sorted by name.
+    pub sources: Vec<SourcePulse>,
+    /// Each feature that was ever declared, sorted by name.
+    pub features: Vec<FeaturePulse>,
+}
+
+/// What stands unfinished in a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourcePulse {
+    /// The source.
+    pub source: SourceName,
+    /// Tasks that a worker could claim now.
+    pub due: u64,
+    /// Tasks that are not due yet, or in back-off.
+    pub waiting: u64,
+    /// Tasks that are claimed, also those whose lease ran out.
+    pub running: u64,
+    /// Tasks that need a person.
+    pub parked: u64,
+    /// Since when the longest due task has been due; null where none is.
+    pub oldest_due_at: Option<Instant>,
+}
+
+/// How far a feature is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeaturePulse {
+    /// The feature.
+    pub name: FeatureName,
+    /// The start of its newest chunk that is done; null before the first.
+    pub newest_done_chunk: Option<Instant>,
+    /// The end of that chunk.
+    pub newest_done_end: Option<Instant>,
+    /// Runs with tries left.
+    pub waiting: u64,
+    /// Runs parked.
+    pub parked: u64,
+}
+
 /// What became of a feature's runs so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeatureStanding {

@@ -7,10 +7,10 @@ use neartime_model::{Clock, FeatureName, FeatureVersion, FileKey, Instant, Sourc
 
 use crate::{
     BackfillRequest, Checkpoint, Claim, ClaimRequest, CronDeclaration, CronEnd, CronLease, CronRequest, CronRow, Ended,
-    FeatureDeclaration, FeatureStanding, InitialPosition, KnownFeature, Lease, Parking, PathSeen, QuarantineQuery,
-    QuarantineRow, ReadSummary, Registered, Registration, Result, RetryRequest, RunOutcome, ShardClaim,
-    ShardDeclaration, ShardId, ShardLease, ShardRequest, ShardRow, SourceDeclaration, StateCount, StreamId, TaskDetail,
-    TaskId, TaskQuery, TaskRow, TasksError, WorkerSource,
+    FeatureDeclaration, FeatureStanding, InitialPosition, KnownFeature, Lease, Parking, PathSeen, Pulse,
+    QuarantineQuery, QuarantineRow, ReadSummary, Registered, Registration, Result, RetryRequest, RunOutcome,
+    ShardClaim, ShardDeclaration, ShardId, ShardLease, ShardRequest, ShardRow, SourceDeclaration, StateCount, StreamId,
+    TaskDetail, TaskId, TaskQuery, TaskRow, TasksError, WorkerSource,
 };
 
 /// The whole task database: what the scheduler and the command line hold.
@@ -136,11 +136,15 @@ pub trait Look: Send + Sync {
     /// Everything about one task; `None` where there is no such task.
     async fn task(&self, task: TaskId) -> Result<Option<TaskDetail>>;
 
-    /// How many tasks are in each state, by source; states without tasks are left out.
+    /// How many tasks are in each state, by source; states without tasks are left out. Counts every task: a second for
+    /// a few million.
     async fn counts(&self) -> Result<Vec<StateCount>>;
 
     /// How each feature that was ever declared stands, sorted by name.
     async fn features(&self) -> Result<Vec<FeatureStanding>>;
+
+    /// What is unfinished and how far each feature is: cheap enough to ask every few seconds, whatever is done already.
+    async fn pulse(&self) -> Result<Pulse>;
 
     /// A page of quarantine entries, by task.
     async fn quarantine(&self, query: &QuarantineQuery) -> Result<Vec<QuarantineRow>>;

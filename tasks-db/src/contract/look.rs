@@ -1,7 +1,7 @@
 use neartime_model::{FilePath, Span};
 
-use super::bench::{Bench, at, everything, failed, file, source_name};
-use crate::{TaskId, TaskQuery, TaskState};
+use super::bench::{Bench, at, everything, failed, feature_name, file, source_name};
+use crate::{FeaturePulse, Parking, SourcePulse, TaskId, TaskQuery, TaskState};
 
 pub(super) async fn tasks_are_listed_in_pages(bench: Bench) {
     let bench = bench.declared().await;
@@ -59,4 +59,48 @@ pub(super) async fn features_show_how_far_they_are(bench: Bench) {
     assert_eq!((a.rows, a.done, a.waiting, a.parked), (20, 2, 0, 0));
     assert_eq!((b.newest_done_chunk, b.rows), (Some(at("2018-08-01T10:40:00Z")), 10));
     assert_eq!((b.done, b.waiting, b.newest.0), (1, 1, 1));
+}
+
+pub(super) async fn the_pulse_tells_what_is_unfinished(bench: Bench) {
+    let bench = bench.declared().await;
+    let idle = bench.db.pulse().await.unwrap();
+    assert_eq!((idle.at, idle.sources.len()), (Bench::START, 0));
+    let starts = ["10:00", "10:10", "10:20", "10:30", "10:40", "10:50"].map(|time| format!("2018-08-01T{time}:00Z"));
+    bench.chunks(&starts.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    bench.chunks(&["2018-08-02T00:00:00Z"]).await;
+    let finished = bench.claim_some().await;
+    bench.finish(&finished).await;
+    let parked = bench.claim_some().await;
+    bench.db.park(&parked.lease, &Parking::default()).await.unwrap();
+    let half = bench.claim_some().await;
+    let outcomes = [super::bench::done("a", 1), failed("b", Span::from_days(1))];
+    bench.db.complete(&half.lease, &outcomes, None).await.unwrap();
+    bench.claim_some().await;
+    let pulse = bench.db.pulse().await.unwrap();
+    let unfinished = SourcePulse {
+        source: source_name("events"),
+        due: 2,
+        waiting: 2,
+        running: 1,
+        parked: 1,
+        oldest_due_at: Some(at("2018-08-01T10:53:00Z")),
+    };
+    assert_eq!(pulse.sources, [unfinished]);
+    let far = |name: &str, newest: &str, end: &str, waiting: u64| FeaturePulse {
+        name: feature_name(name),
+        newest_done_chunk: Some(at(newest)),
+        newest_done_end: Some(at(end)),
+        waiting,
+        parked: 0,
+    };
+    // The claims that are open, or were parked, have runs that wait.
+    let a = far("a", "2018-08-01T10:20:00Z", "2018-08-01T10:30:00Z", 2);
+    let b = far("b", "2018-08-01T10:00:00Z", "2018-08-01T10:10:00Z", 3);
+    assert_eq!(pulse.features, [a, b]);
+    // It agrees with what counts everything.
+    let standing = bench.db.features().await.unwrap();
+    for (pulse, standing) in pulse.features.iter().zip(&standing) {
+        assert_eq!((pulse.waiting, pulse.parked), (standing.waiting, standing.parked));
+        assert_eq!(pulse.newest_done_end, standing.newest_done_end);
+    }
 }

@@ -94,6 +94,7 @@ cases! {
     quarantine::text_is_cut_and_cleaned,
     look::tasks_are_listed_in_pages,
     look::features_show_how_far_they_are,
+    look::the_pulse_tells_what_is_unfinished,
     cron::a_job_runs_once_for_a_fleet,
     cron::missed_runs_are_made_up_for_by_one,
     cron::a_changed_schedule_moves_the_job,

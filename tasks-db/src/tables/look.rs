@@ -12,8 +12,9 @@ use super::records::{
 };
 use super::session::{Statement, statement};
 use crate::{
-    FeatureStanding, FileRow, InputFile, Look, QuarantineCursor, QuarantineExample, QuarantineQuery, QuarantineRow,
-    ReasonCount, Result, RunRow, StateCount, TaskDetail, TaskId, TaskQuery, TaskRow,
+    FeaturePulse, FeatureStanding, FileRow, InputFile, Look, Pulse, QuarantineCursor, QuarantineExample,
+    QuarantineQuery, QuarantineRow, ReasonCount, Result, RunRow, SourcePulse, StateCount, TaskDetail, TaskId,
+    TaskQuery, TaskRow,
 };
 
 const TASKS_PAGE: Statement = statement!("tasks_page");
@@ -24,6 +25,8 @@ const TASK_RUNS: Statement = statement!("task_runs");
 const TASK_COUNTS: Statement = statement!("task_counts");
 const STATE_COUNTS: Statement = statement!("state_counts");
 const FEATURES_STANDING: Statement = statement!("features_standing");
+const PULSE: Statement = statement!("pulse");
+const PULSE_FEATURES: Statement = statement!("pulse_features");
 const QUARANTINE_PAGE: Statement = statement!("quarantine_page");
 
 #[async_trait]
@@ -53,6 +56,10 @@ impl Look for Tasks {
             rows.into_iter().map(StandingRecord::decode).collect::<Step<Vec<_>>>()
         };
         self.again("list features", read).await
+    }
+
+    async fn pulse(&self) -> Result<Pulse> {
+        self.again("take the pulse", || self.read_pulse()).await
     }
 
     async fn quarantine(&self, query: &QuarantineQuery) -> Result<Vec<QuarantineRow>> {
@@ -97,6 +104,18 @@ impl Tasks {
             runs: runs.into_iter().map(RunRecord::decode).collect::<Step<_>>()?,
             counts: counts.into_iter().map(count_of).collect::<Step<_>>()?,
         }))
+    }
+
+    async fn read_pulse(&self) -> Step<Pulse> {
+        let mut tx = self.read().await?;
+        let at = super::now(self.db_clock(), tx.session()).await?;
+        let sources: Vec<SourcePulseRecord> = PULSE.bind(at.as_micros()).all(tx.session()).await?;
+        let features: Vec<FeaturePulseRecord> = PULSE_FEATURES.call().all(tx.session()).await?;
+        Ok(Pulse {
+            at,
+            sources: sources.into_iter().map(SourcePulseRecord::decode).collect::<Step<_>>()?,
+            features: features.into_iter().map(FeaturePulseRecord::decode).collect::<Step<_>>()?,
+        })
     }
 
     async fn read_quarantine(&self, query: &QuarantineQuery) -> Step<Vec<QuarantineRow>> {
@@ -242,6 +261,50 @@ impl StandingRecord {
             newest_done_end: instant(self.newest_done_end),
             rows: count(self.rows)?,
             done: count(self.done)?,
+            waiting: count(self.waiting)?,
+            parked: count(self.parked)?,
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct SourcePulseRecord {
+    source: String,
+    due: i64,
+    waiting: i64,
+    running: i64,
+    parked: i64,
+    oldest_due_at: Option<i64>,
+}
+
+impl SourcePulseRecord {
+    fn decode(self) -> Step<SourcePulse> {
+        Ok(SourcePulse {
+            source: source_name(&self.source)?,
+            due: count(self.due)?,
+            waiting: count(self.waiting)?,
+            running: count(self.running)?,
+            parked: count(self.parked)?,
+            oldest_due_at: instant(self.oldest_due_at),
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct FeaturePulseRecord {
+    feature: String,
+    newest_done_chunk: Option<i64>,
+    newest_done_end: Option<i64>,
+    waiting: i64,
+    parked: i64,
+}
+
+impl FeaturePulseRecord {
+    fn decode(self) -> Step<FeaturePulse> {
+        Ok(FeaturePulse {
+            name: feature_name(&self.feature)?,
+            newest_done_chunk: instant(self.newest_done_chunk),
+            newest_done_end: instant(self.newest_done_end),
             waiting: count(self.waiting)?,
             parked: count(self.parked)?,
         })

@@ -23,6 +23,8 @@ pub(crate) mod session;
 #[cfg(test)]
 pub(crate) mod sharing;
 mod streams;
+#[cfg(test)]
+mod twins;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,27 @@
+-- How far each feature is, without counting what is done.
+SELECT f.feature,
+       f.newest_done_chunk,
+       f.newest_done_chunk + s.width AS newest_done_end,
+       coalesce(r.waiting, 0) AS waiting,
+       coalesce(r.parked, 0) AS parked
+FROM (
+    SELECT DISTINCT ON (d.feature)
+           d.feature,
+           d.source,
+           greatest(
+               (SELECT max(r.data_chunk) FROM runs r WHERE r.feature = d.feature AND r.state = 'done'),
+               (SELECT max(r.data_chunk) FROM runs r WHERE r.feature = d.feature AND r.state = 'superseded')
+           ) AS newest_done_chunk
+    FROM features d
+    ORDER BY d.feature, d.version DESC
+) f
+LEFT JOIN sources s ON s.source = f.source
+LEFT JOIN (
+    SELECT feature,
+           count(*) FILTER (WHERE state = 'waiting') AS waiting,
+           count(*) FILTER (WHERE state = 'parked') AS parked
+    FROM runs
+    WHERE state IN ('waiting', 'parked')
+    GROUP BY feature
+) r ON r.feature = f.feature
+ORDER BY f.feature
