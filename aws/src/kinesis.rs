@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
-use neartime_ingest::channel::{ChannelError, EventStream, Position, Shard, ShardId, ShardReader};
+use neartime_ingest::channel::{ChannelError, EventStream, Position, SequenceNumber, Shard, ShardId, ShardReader};
 use neartime_model::{Clock, Span};
 
 use crate::said::Said;
@@ -26,13 +26,22 @@ struct Inner {
     client: Client,
     name: String,
     clock: Arc<dyn Clock>,
+    /// Whether the server is not Amazon's: some never say that a shard has ended.
+    foreign: bool,
     /// Which hashes belong to which shard: they never change.
     ranges: Mutex<HashMap<ShardId, HashRange>>,
 }
 
+/// A shard as it is listed.
+struct Listed {
+    shard: Shard,
+    /// The number that its records end before (or with, on some servers); `None` while it is open.
+    ends: Option<SequenceNumber>,
+}
+
 impl KinesisStream {
-    pub(crate) fn new(client: Client, name: &str, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Inner { client, name: name.to_owned(), clock, ranges: Mutex::default() }))
+    pub(crate) fn new(client: Client, name: &str, foreign: bool, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Inner { client, name: name.to_owned(), clock, foreign, ranges: Mutex::default() }))
     }
 
     /// Asks whether the stream is there and may be read; gives how long it keeps records.
@@ -48,6 +57,37 @@ impl KinesisStream {
         let doing = format!("{verb} the stream `{}`", self.0.name);
         let missing = format!("there is no stream `{}` in this account and region", self.0.name);
         said.into_channel_error(doing, action, &format!("the stream `{}`", self.0.name), &missing)
+    }
+
+    async fn list(&self) -> Result<Vec<Listed>, ChannelError> {
+        let mut shards = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let request = self.0.client.list_shards();
+            let request = match &token {
+                // A token stands for the stream too; both together are refused.
+                Some(token) => request.next_token(token),
+                None => request.stream_name(&self.0.name),
+            };
+            let page = request.send().await;
+            let page =
+                page.map_err(|error| self.failed("list the shards of", "kinesis:ListShards", Said::of(error)))?;
+            for shard in page.shards.unwrap_or_default() {
+                let id = ShardId::new(shard.shard_id);
+                if let Some(range) = shard.hash_key_range.as_ref().and_then(HashRange::of) {
+                    self.0.ranges.lock().expect("no holder panics").insert(id.clone(), range);
+                }
+                let parents = [shard.parent_shard_id, shard.adjacent_parent_shard_id];
+                let parents = parents.into_iter().flatten().map(ShardId::new).collect();
+                let ends = shard.sequence_number_range.and_then(|range| range.ending_sequence_number);
+                let ends = ends.and_then(|number| SequenceNumber::parse(&number));
+                shards.push(Listed { shard: Shard { id, parents }, ends });
+            }
+            match page.next_token {
+                Some(next) => token = Some(next),
+                None => return Ok(shards),
+            }
+        }
     }
 
     async fn range_of(&self, shard: &ShardId) -> Result<HashRange, ChannelError> {
@@ -68,31 +108,7 @@ impl EventStream for KinesisStream {
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, ChannelError> {
-        let mut shards = Vec::new();
-        let mut token: Option<String> = None;
-        loop {
-            let request = self.0.client.list_shards();
-            let request = match &token {
-                // A token stands for the stream too; both together are refused.
-                Some(token) => request.next_token(token),
-                None => request.stream_name(&self.0.name),
-            };
-            let page = request.send().await;
-            let page =
-                page.map_err(|error| self.failed("list the shards of", "kinesis:ListShards", Said::of(error)))?;
-            for shard in page.shards.unwrap_or_default() {
-                let id = ShardId::new(shard.shard_id);
-                if let Some(range) = shard.hash_key_range.as_ref().and_then(HashRange::of) {
-                    self.0.ranges.lock().expect("no holder panics").insert(id.clone(), range);
-                }
-                let parents = [shard.parent_shard_id, shard.adjacent_parent_shard_id];
-                shards.push(Shard { id, parents: parents.into_iter().flatten().map(ShardId::new).collect() });
-            }
-            match page.next_token {
-                Some(next) => token = Some(next),
-                None => return Ok(shards),
-            }
-        }
+        Ok(self.list().await?.into_iter().map(|listed| listed.shard).collect())
     }
 
     async fn open(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn ShardReader>, ChannelError> {

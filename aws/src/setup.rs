@@ -13,6 +13,7 @@ use std::fmt;
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::get_bucket_notification_configuration::GetBucketNotificationConfigurationOutput;
 use aws_sdk_s3::types::{NotificationConfiguration, Payer};
 use aws_sdk_sqs::types::QueueAttributeName;
 use neartime_model::{Classify, ErrorKind, SourceName};
@@ -180,14 +181,24 @@ impl Setup {
         plan.warnings.extend(queue.note(url));
         let there = Policy::parse(queue.policy.as_deref(), &format!("the queue `{url}`"))?;
         plan.queue_policy = Some(policy::with_sender(there, &request.bucket, &queue.arn).into_json());
-        let bucket = &request.bucket;
-        let there = self.s3.get_bucket_notification_configuration().bucket(bucket).send().await;
-        let doing = || format!("read the notifications of the bucket `{bucket}`");
-        let there = there.map_err(|error| failed(doing(), "s3:GetBucketNotification", bucket, Said::of(error)))?;
+        let there = self.notifications(&request.bucket).await?;
         let notification = notification::merged(there, request, &queue.arn);
         plan.bucket_notification = Some(notification::to_json(&notification));
         plan.notification = Some(notification);
         Ok(())
+    }
+
+    async fn notifications(&self, bucket: &str) -> Result<GetBucketNotificationConfigurationOutput, SetupError> {
+        match self.s3.get_bucket_notification_configuration().bucket(bucket).send().await {
+            Ok(there) => Ok(there),
+            Err(error) if notification::is_none(&error) => {
+                Ok(GetBucketNotificationConfigurationOutput::builder().build())
+            }
+            Err(error) => {
+                let doing = format!("read the notifications of the bucket `{bucket}`");
+                Err(failed(doing, "s3:GetBucketNotification", bucket, Said::of(error)))
+            }
+        }
     }
 
     async fn queue(&self, url: &str) -> Result<QueueFacts, SetupError> {
@@ -231,18 +242,19 @@ impl Setup {
         }
     }
 
+    /// Refuses a bucket whose readers pay. Servers other than Amazon's may not know who pays: then the owner does.
     async fn check_payer(&self, bucket: &str) -> Result<(), SetupError> {
-        let answer = self.s3.get_bucket_request_payment().bucket(bucket).send().await;
         let doing = || format!("ask who pays for requests to the bucket `{bucket}`");
-        let answer = answer.map_err(|error| failed(doing(), "s3:GetBucketRequestPayment", bucket, Said::of(error)))?;
-        if answer.payer == Some(Payer::Requester) {
-            return Err(InvalidSetup(format!(
+        match self.s3.get_bucket_request_payment().bucket(bucket).send().await.map_err(Said::of) {
+            Ok(answer) if answer.payer == Some(Payer::Requester) => Err(InvalidSetup(format!(
                 "in the bucket `{bucket}` the requester pays: each reader would have to agree to that in every \
                  request, which most tools do not; let the owner pay"
             ))
-            .into());
+            .into()),
+            Ok(_) => Ok(()),
+            Err(said) if matches!(said.status, Some(200 | 405 | 501)) => Ok(()),
+            Err(said) => Err(failed(doing(), "s3:GetBucketRequestPayment", bucket, said)),
         }
-        Ok(())
     }
 }
 

@@ -45,6 +45,8 @@ pub(crate) enum Fault {
     DoAndAnswer(u16, &'static str),
     /// The server never sees it.
     Answer(u16, &'static str),
+    /// The server never sees it; the answer is this, and well.
+    Say(&'static str),
     /// The answer ends after so many bytes of its body.
     CutAnswer(usize),
 }
@@ -76,6 +78,11 @@ async fn serve(mut client: TcpStream, server: &str, plan: &Plan, count: &AtomicU
     if let Fault::Answer(status, code) = fault {
         return client.write_all(&answer(status, code)).await;
     }
+    if let Fault::Say(body) = fault {
+        let length = body.len();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+        return client.write_all(format!("{head}{body}").as_bytes()).await;
+    }
     let mut upstream = TcpStream::connect(server).await?;
     upstream.write_all(&request).await?;
     let mut answered = Vec::new();
@@ -87,7 +94,7 @@ async fn serve(mut client: TcpStream, server: &str, plan: &Plan, count: &AtomicU
             let head = answered.windows(4).position(|end| end == b"\r\n\r\n").map_or(answered.len(), |at| at + 4);
             client.write_all(&answered[..answered.len().min(head + bytes)]).await
         }
-        Fault::Pass | Fault::Answer(..) => client.write_all(&answered).await,
+        Fault::Pass | Fault::Answer(..) | Fault::Say(_) => client.write_all(&answered).await,
     }
 }
 

@@ -19,6 +19,8 @@ use crate::said::Said;
 
 /// A shard takes five requests a second, from all readers together.
 const PACE: Duration = Duration::from_millis(200);
+/// How often a server that never says that a shard has ended is asked for the shard itself.
+const END_ASKED: Duration = Duration::from_secs(2);
 /// How often an iterator is renewed within one call.
 const MAX_RENEWALS: u32 = 3;
 
@@ -35,6 +37,7 @@ pub(super) struct Reader {
     /// The shard's end was reached.
     children: Option<Vec<Shard>>,
     asked_at: Option<Monotonic>,
+    end_asked_at: Option<Monotonic>,
 }
 
 #[derive(Clone)]
@@ -68,7 +71,17 @@ impl Reader {
                 Some(Checkpoint { place: place.clone(), caught_up_at: *caught_up_at, foreign: false }),
             ),
         };
-        Self { stream, shard, range, start, iterator: None, unproven, children: None, asked_at: None }
+        Self {
+            stream,
+            shard,
+            range,
+            start,
+            iterator: None,
+            unproven,
+            children: None,
+            asked_at: None,
+            end_asked_at: None,
+        }
     }
 
     /// Gets the first iterator, so that what is wrong with stream or position shows at once.
@@ -152,9 +165,31 @@ impl Reader {
         self.iterator = answer.next_shard_iterator;
         if ended {
             self.children = Some(answer.child_shards.unwrap_or_default().into_iter().map(child).collect());
-            page.children = self.children.clone();
+        } else if self.stream.0.foreign && page.end.is_none() && behind == Some(Span::ZERO) {
+            self.look_for_end().await?;
         }
+        page.children = self.children.clone();
         Ok(page)
+    }
+
+    /// Asks the list of shards whether this one was closed and is read to its last record: moto gives iterators for
+    /// ever. At Amazon's no record has the number that a shard ends with.
+    async fn look_for_end(&mut self) -> Result<(), ChannelError> {
+        if self.end_asked_at.is_some_and(|at| at.elapsed() < END_ASKED) {
+            return Ok(());
+        }
+        let listed = self.stream.list().await?;
+        self.end_asked_at = Some(Monotonic::now());
+        let ends = listed.iter().find(|listed| listed.shard.id == self.shard).and_then(|listed| listed.ends.as_ref());
+        let at_end = ends.is_some_and(|ends| match &self.start {
+            Start::With(read) | Start::After(read) => ends <= read,
+            Start::Oldest | Start::At(_) => ends.as_str() == "0",
+        });
+        if at_end {
+            let shards = listed.into_iter().map(|listed| listed.shard);
+            self.children = Some(shards.filter(|shard| shard.parents.contains(&self.shard)).collect());
+        }
+        Ok(())
     }
 
     /// Adds what a record holds to the page, but for what the checkpoint says is done.
