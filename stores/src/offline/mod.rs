@@ -14,6 +14,7 @@ mod reader;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod vanished;
 
 pub(crate) use adapt::column_as;
@@ -27,6 +28,6 @@ pub use partition_file::{PartitionFile, Published};
 pub use published::PublishedFile;
 pub(crate) use published::is_changed;
 pub use publisher::{ConditionalPut, Publisher, Put, PutCondition, PutOutcome, Staged};
-pub(crate) use reader::{FileChanged, PinnedReader, ReadWatch};
+pub(crate) use reader::{FileChanged, PinnedReader, ReadWatch, TAIL_BYTES};
 pub use store::FeaturesStore;
 pub(crate) use store::key_schema;

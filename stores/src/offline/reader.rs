@@ -21,7 +21,7 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
 /// How much of a file's end is fetched with its footer: a small file comes whole, with one request.
-const TAIL_BYTES: u64 = 64 * 1024;
+pub(crate) const TAIL_BYTES: u64 = 64 * 1024;
 
 /// Ranges that lie no farther apart are fetched with one request.
 const COALESCED_BYTES: u64 = 128 * 1024;
@@ -115,7 +115,9 @@ impl PinnedReader {
         }
         let size = self.meta.size;
         self.tail = Some(self.fetch(size.saturating_sub(TAIL_BYTES)..size).await?);
-        let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Optional);
+        // Of a file that came whole nothing is spared by looking at its pages first.
+        let pages = if size > TAIL_BYTES { PageIndexPolicy::Optional } else { PageIndexPolicy::Skip };
+        let reader = ParquetMetaDataReader::new().with_page_index_policy(pages);
         let footer = Arc::new(reader.load_and_finish(&mut *self, size).await?);
         if let Some(cache) = &self.watch.footers {
             let cached = Arc::new(CachedParquetMetaData::new(Arc::clone(&footer)));

@@ -10,7 +10,6 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use neartime_engine::{FeatureTable, OnlineLayout};
 use neartime_model::{ContentOrder, Fence, FilePath};
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
@@ -20,6 +19,7 @@ use super::encode::{Encoded, Layout, encode, io_error};
 use super::footer::Footer;
 use super::listing::{ListedFile, list_files};
 use super::published::{PublishedFile, is_changed};
+use super::tree::LocalTree;
 use super::{ConditionalPut, PartitionFile, Published, Publisher, Put, Staged};
 use crate::StoreError;
 
@@ -52,7 +52,7 @@ impl FeaturesStore {
         let prefix = Path::from_absolute_path(&absolute)
             .map_err(|error| StoreError::failed(format!("naming {}", root.display()), error))?;
         let publisher = Arc::new(DirectoryPublisher::new(absolute, LOCK_PATIENCE));
-        Ok(Self::new(Arc::new(LocalFileSystem::new()), prefix, publisher))
+        Ok(Self::new(Arc::new(LocalTree::new()), prefix, publisher))
     }
 
     /// The store below `prefix` of a bucket: `objects` reads it, `puts` writes it. Files are made in the local folder

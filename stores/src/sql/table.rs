@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DataFusionError, Result, project_schema};
-use datafusion::config::TableParquetOptions;
+use datafusion::config::{ParquetOptions, TableParquetOptions};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{
@@ -27,7 +27,7 @@ use parquet::arrow::async_reader::AsyncFileReader;
 use super::partitions::{PathFilter, is_of_path, list_wanted, path_fields, path_values};
 use super::snapshot::Snapshot;
 use crate::FeaturesStore;
-use crate::offline::{PinnedReader, ReadWatch};
+use crate::offline::{PinnedReader, ReadWatch, TAIL_BYTES};
 
 /// Under this URL the features store's objects are known to a query.
 const OBJECTS_URL: &str = "features-store://root";
@@ -101,8 +101,7 @@ impl TableProvider for FeatureTableProvider {
             footers: state.runtime_env().cache_manager.get_file_metadata_cache(),
             snapshot: Arc::clone(&self.snapshot),
         };
-        let options =
-            TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..Default::default() };
+        let options = TableParquetOptions { global: self.options(state, &files), ..Default::default() };
         let source = ParquetSource::new(self.schema.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers));
@@ -112,6 +111,18 @@ impl TableProvider for FeatureTableProvider {
             .with_limit(limit)
             .build();
         Ok(DataSourceExec::from_data_source(scan))
+    }
+}
+
+impl FeatureTableProvider {
+    /// How a scan of these files reads them.
+    fn options(&self, state: &dyn Session, files: &[PartitionedFile]) -> ParquetOptions {
+        let mut options = state.config_options().execution.parquet.clone();
+        // No file of ours has any.
+        options.bloom_filter_on_read = false;
+        // To look at the pages of a small file costs more than it spares.
+        options.enable_page_index &= files.iter().any(|file| file.object_meta.size > TAIL_BYTES);
+        options
     }
 }
 
