@@ -133,8 +133,7 @@ impl Aws {
         if let Some(endpoint) = &self.settings.kinesis_endpoint {
             builder = builder.endpoint_url(endpoint);
         }
-        let foreign = self.settings.kinesis_endpoint.is_some() || self.config.endpoint_url().is_some();
-        KinesisStream::new(aws_sdk_kinesis::Client::from_conf(builder.build()), name, foreign, Arc::clone(&self.clock))
+        KinesisStream::new(aws_sdk_kinesis::Client::from_conf(builder.build()), name, Arc::clone(&self.clock))
     }
 
     /// Sets up the bucket of a source.

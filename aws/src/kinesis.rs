@@ -26,8 +26,6 @@ struct Inner {
     client: Client,
     name: String,
     clock: Arc<dyn Clock>,
-    /// Whether the server is not Amazon's: some never say that a shard has ended.
-    foreign: bool,
     /// Which hashes belong to which shard: they never change.
     ranges: Mutex<HashMap<ShardId, HashRange>>,
 }
@@ -40,8 +38,8 @@ struct Listed {
 }
 
 impl KinesisStream {
-    pub(crate) fn new(client: Client, name: &str, foreign: bool, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Inner { client, name: name.to_owned(), clock, foreign, ranges: Mutex::default() }))
+    pub(crate) fn new(client: Client, name: &str, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Inner { client, name: name.to_owned(), clock, ranges: Mutex::default() }))
     }
 
     /// Asks whether the stream is there and may be read; gives how long it keeps records.

@@ -19,8 +19,8 @@ use crate::said::Said;
 
 /// A shard takes five requests a second, from all readers together.
 const PACE: Duration = Duration::from_millis(200);
-/// How often a server that never says that a shard has ended is asked for the shard itself.
-const END_ASKED: Duration = Duration::from_secs(2);
+/// How often the list of shards is looked into while a shard gives nothing, should its server never say that it ended.
+const END_ASKED: Duration = Duration::from_secs(10);
 /// How often an iterator is renewed within one call.
 const MAX_RENEWALS: u32 = 3;
 
@@ -165,7 +165,7 @@ impl Reader {
         self.iterator = answer.next_shard_iterator;
         if ended {
             self.children = Some(answer.child_shards.unwrap_or_default().into_iter().map(child).collect());
-        } else if self.stream.0.foreign && page.end.is_none() && behind == Some(Span::ZERO) {
+        } else if page.end.is_none() && behind == Some(Span::ZERO) {
             self.look_for_end().await?;
         }
         page.children = self.children.clone();

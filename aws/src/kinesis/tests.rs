@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use aws_sdk_kinesis::primitives::Blob;
 use bytes::Bytes;
 use neartime_ingest::channel::{Page, Place, Record, SequenceNumber};
-use neartime_model::{Classify, ErrorKind, Instant};
+use neartime_ingest::reservoir::{self, CutLimits, Cutter, Reservoir};
+use neartime_ingest::{Column, ColumnKind, Format, InputFile, Layout, Location, Source, SourceSpec, verify};
+use neartime_model::{Classify, ErrorKind, Instant, SourceName};
 
 use super::aggregate::{Aggregate, Packed, Unpacked, pack, unpack};
 use super::*;
@@ -291,6 +293,50 @@ async fn errors_say_what_is_wrong() {
     let proxy = faulty(&server, |_, _| Fault::Answer(400, "AccessDeniedException")).await;
     let error = connect(&proxy).await.stream("any").shards().await.unwrap_err();
     assert!(error.to_string().contains("kinesis:ListShards"), "{error}");
+}
+
+/// Records become raw files of a bucket. A worker that dies after it has put some and before it wrote its checkpoint
+/// leaves files that the next one finds in place.
+#[tokio::test]
+async fn records_become_raw_files_once() {
+    let Some(server) = server() else { return };
+    let stream = stream(&server, 1).await;
+    let shard = stream.shards().await.unwrap().remove(0);
+    for number in 0..30 {
+        put(&stream, "k", format!("{{\"id\":{number}}}")).await;
+    }
+    let bucket = connect(&server).await.bucket(&unique("nt-reservoir"));
+    bucket.client().create_bucket().bucket(bucket.bucket_name()).send().await.unwrap();
+    let location = Location::bucket(format!("s3://{}/in", bucket.bucket_name()), Arc::new(bucket)).unwrap();
+    let layout = Layout::parse("%Y/%m/%d/%H%M-{shard}-{sequence}.gz").unwrap();
+    let columns = vec![Column::new("id", ColumnKind::Int)];
+    let spec = SourceSpec::new(SourceName::new("events").unwrap(), location, layout, Format::Json, columns);
+    let reservoir = Reservoir::new(Arc::new(Source::new(spec).unwrap())).unwrap();
+    let now = stream.0.clock.now();
+    let read_and_put = async || {
+        let mut reader = stream.open(&shard.id, &Position::Oldest).await.unwrap();
+        let (records, _) = read_all(&mut reader).await;
+        let mut cutter = Cutter::new(reservoir.clone(), shard.id.clone(), CutLimits::default());
+        let (mut files, begun) = (Vec::new(), std::time::Instant::now());
+        for (number, record) in records.iter().enumerate() {
+            files.extend(cutter.add(record, begun).unwrap());
+            if number % 10 == 9 {
+                files.extend(cutter.flush().unwrap());
+            }
+        }
+        let mut found = Vec::new();
+        for file in files {
+            found.push(reservoir::put(&reservoir, &file, now).await.unwrap());
+        }
+        found
+    };
+    let first = read_and_put().await;
+    assert_eq!(read_and_put().await, first, "the same files, found in place");
+    assert_eq!(first.iter().map(|file| &file.version).collect::<HashSet<_>>().len(), first.len());
+    for file in &first {
+        let input = InputFile { key: file.key.clone(), version: file.version.clone(), size: file.size };
+        verify(reservoir.source(), input).await.unwrap();
+    }
 }
 
 #[test]

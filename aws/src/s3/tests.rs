@@ -381,3 +381,25 @@ async fn raw_files_are_read_through_broken_transfers() {
     verify(&source, file(&version)).await.unwrap();
     assert!(matches!(verify(&source, file("other")).await, Err(ReadError::Changed { .. })));
 }
+
+/// The usual chain with nothing in it: in a process of its own, as the environment is everybody's.
+#[test]
+fn without_credentials_it_says_what_to_set() {
+    if std::env::var("NEARTIME_TEST_BARE").is_ok() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let error =
+            runtime.block_on(async { connect("http://127.0.0.1:9").await.bucket("nt-any").get(&path("a")).await });
+        eprintln!("{}", texts(&error.unwrap_err()));
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let bare = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "s3::tests::without_credentials_it_says_what_to_set", "--nocapture"])
+        .env_clear()
+        .envs([("NEARTIME_TEST_BARE", "1"), ("AWS_EC2_METADATA_DISABLED", "true")])
+        .env("HOME", home.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&bare.stderr).into_owned();
+    assert!(said.contains("no AWS credentials were found: set AWS_ACCESS_KEY_ID"), "{said}");
+}
