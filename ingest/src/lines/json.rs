@@ -3,6 +3,10 @@
 //! It is no JSON parser: it checks the grammar of all that it passes, notes where the wanted values stand, and stops
 //! once it has them all; of the rest only the closing brace is looked at. Nothing is unescaped or converted here.
 
+mod shape;
+
+use shape::Shape;
+
 use super::Raw;
 use super::paths::{Paths, Target};
 use super::scan::{self, Breach};
@@ -42,6 +46,7 @@ pub(crate) struct Walker {
     /// The containers that are open around the position, innermost last: whether each is an object.
     stack: Vec<bool>,
     key: Vec<u8>,
+    shape: Shape,
 }
 
 /// How the walk over an object ended.
@@ -62,6 +67,7 @@ impl Walker {
             open: 0,
             stack: Vec::new(),
             key: Vec::new(),
+            shape: Shape::default(),
         }
     }
 
@@ -104,10 +110,10 @@ impl Walker {
         if scan::byte(line, pos) == b'}' {
             return Ok(Walk::Closed(pos + 1));
         }
-        loop {
-            let key = scan::string(line, pos)?;
-            let target = self.wanted(node, &line[pos + 1..key.end - 1], key.escaped);
-            pos = scan::skip_space(line, scan::expect(line, scan::skip_space(line, key.end), b':')?);
+        for place in 0.. {
+            let target;
+            (target, pos) = self.key(line, pos, node, place)?;
+            pos = scan::skip_space(line, pos);
             match target {
                 Some(target) => match self.value(line, pos, target)? {
                     Walk::Done => return Ok(Walk::Done),
@@ -123,18 +129,53 @@ impl Walker {
                 _ => return Err(Breach),
             }
         }
+        unreachable!("a line has fewer members than there are numbers")
     }
 
-    /// The key of the paths that stands here, if it has not stood here before.
+    /// Passes a key and its colon: where it leads to, if that is wanted and it has not stood here before, and the
+    /// position behind.
+    #[inline(always)]
+    fn key(&mut self, line: &[u8], pos: usize, node: usize, place: usize) -> Result<(Option<Target>, usize), Breach> {
+        let known = if node == Paths::ROOT { self.shape.find(place, line, pos) } else { None };
+        let (target, end) = match known {
+            Some(known) => known,
+            None => self.unknown_key(line, pos, node, place)?,
+        };
+        Ok((target.and_then(|target| self.first(target)), end))
+    }
+
+    /// The same for a key that is not the one which stood at this place on the line before.
+    fn unknown_key(
+        &mut self,
+        line: &[u8],
+        pos: usize,
+        node: usize,
+        place: usize,
+    ) -> Result<(Option<Target>, usize), Breach> {
+        let key = scan::string(line, pos)?;
+        let target = self.wanted(node, &line[pos + 1..key.end - 1], key.escaped);
+        let end = scan::expect(line, scan::skip_space(line, key.end), b':')?;
+        if node == Paths::ROOT && !key.escaped && end == key.end + 1 {
+            self.shape.note(place, &line[pos..end], target);
+        }
+        Ok((target, end))
+    }
+
+    /// The key of the paths that is called `name`.
     #[inline]
     fn wanted(&mut self, node: usize, name: &[u8], escaped: bool) -> Option<Target> {
-        let target = if escaped {
+        if escaped {
             self.key.clear();
             scan::unescape(name, &mut self.key).ok()?;
             self.paths.find(node, &self.key)
         } else {
             self.paths.find(node, name)
-        }?;
+        }
+    }
+
+    /// The target, unless its key has stood on this line before: of a repeated key the first counts.
+    #[inline(always)]
+    fn first(&mut self, target: Target) -> Option<Target> {
         let seen_on = &mut self.seen_on[target.key];
         let first = *seen_on != self.line;
         *seen_on = self.line;

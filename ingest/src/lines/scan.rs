@@ -91,6 +91,22 @@ fn special_of_16(chunk: &[u8; 16]) -> u32 {
     }
 }
 
+/// Sets a bit for each byte that is no digit.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn others_of_16(chunk: &[u8; 16]) -> u32 {
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_set1_epi8, _mm_sub_epi8,
+    };
+    // SAFETY: every x86-64 has SSE2, and the load takes 16 bytes at any address, which are those of `chunk`.
+    unsafe {
+        let bytes = _mm_loadu_si128(chunk.as_ptr().cast::<__m128i>());
+        let values = _mm_sub_epi8(bytes, _mm_set1_epi8(b'0'.cast_signed()));
+        let digits = _mm_cmpeq_epi8(_mm_min_epu8(values, _mm_set1_epi8(9)), values);
+        !_mm_movemask_epi8(digits).cast_unsigned() & 0xffff
+    }
+}
+
 /// Passes the string that begins at `pos`.
 #[inline(always)]
 pub(crate) fn string(text: &[u8], pos: usize) -> Result<Str, Breach> {
@@ -175,6 +191,15 @@ fn number(text: &[u8], mut pos: usize) -> Result<usize, Breach> {
 #[inline]
 fn digits(text: &[u8], pos: usize) -> Result<usize, Breach> {
     let mut end = pos;
+    #[cfg(target_arch = "x86_64")]
+    while let Some(chunk) = text.get(end..).and_then(|rest| rest.first_chunk::<16>()) {
+        let others = others_of_16(chunk);
+        if others != 0 {
+            end += others.trailing_zeros() as usize;
+            return if end > pos { Ok(end) } else { Err(Breach) };
+        }
+        end += 16;
+    }
     while let Some(b'0'..=b'9') = text.get(end) {
         end += 1;
     }

@@ -70,6 +70,24 @@ fn of_a_repeated_key_the_first_counts() {
 }
 
 #[test]
+fn keys_at_the_places_of_the_line_before_are_not_mixed_up() {
+    let mut walker = top(&["a", "ab", "b"]);
+    fn found<'a>(line: &'a str, walker: &mut Walker) -> Vec<Raw<'a>> {
+        values(walker, line).unwrap()
+    }
+    let (one, two, three) = (Raw::Number(b"1"), Raw::Number(b"2"), Raw::Number(b"3"));
+    let pad = r#""a-key-that-makes-the-line-long-enough":0}"#;
+    assert_eq!(found(&format!(r#"{{"a":1,"ab":2,"b":3,{pad}"#), &mut walker), [one, two, three]);
+    // The same places with other keys, with keys that only begin alike, with spaces, with a key that comes twice.
+    assert_eq!(found(&format!(r#"{{"b":3,"a":1,"ab":2,{pad}"#), &mut walker), [one, two, three]);
+    assert_eq!(found(&format!(r#"{{"b":3,"ab":2,"a":1,{pad}"#), &mut walker), [one, two, three]);
+    assert_eq!(found(&format!(r#"{{ "b" : 3 , "a" :1, "ab": 2,{pad}"#), &mut walker), [one, two, three]);
+    assert_eq!(found(&format!(r#"{{"b":3,"b":1,"ab":2,{pad}"#), &mut walker), [Raw::Absent, two, three]);
+    assert_eq!(found(&format!(r#"{{"b":3,"b":1,"ab":2,{pad}"#), &mut walker), [Raw::Absent, two, three]);
+    assert_eq!(found(r#"{"b":3}"#, &mut walker), [Raw::Absent, Raw::Absent, three]);
+}
+
+#[test]
 fn paths_walk_objects_and_keys_may_be_escaped() {
     let mut walker = walker(&[
         ("url", Origin::Path("ctx.page.url".to_owned())),
@@ -229,6 +247,17 @@ proptest! {
         }
         prop_assert_eq!(parsed(found[5]), expected.get("a").and_then(|a| a.get("b")).cloned());
         prop_assert_eq!(parsed(found[6]), expected.get("c").and_then(|c| c.get("a")?.get("e")).cloned());
+    }
+
+    #[test]
+    fn what_lines_were_like_before_changes_nothing(lines in prop::collection::vec(line(), 1..8)) {
+        let columns = [("a", Origin::Name), ("ab", Origin::Name), ("n", Origin::Path("b.a".to_owned()))];
+        let mut walker = walker(&columns);
+        // Twice, so that each line also follows one of the same shape.
+        for line in lines.iter().flat_map(|line| [line, line]) {
+            let mut fresh = self::walker(&columns);
+            prop_assert_eq!(values(&mut walker, line), values(&mut fresh, line), "{}", line);
+        }
     }
 
     #[test]
