@@ -35,7 +35,12 @@ impl Lister for BucketLister<'_> {
         let listed = self.location.store().list_with_delimiter(Some(&self.location.path_below(folder))).await?;
         Ok(Level {
             folders: listed.common_prefixes.iter().filter_map(|folder| self.key(folder)).collect(),
-            files: listed.objects.iter().filter_map(|object| self.key(&object.location)).filter(is_file).collect(),
+            files: listed
+                .objects
+                .iter()
+                .filter_map(|object| self.key(&object.location))
+                .filter(|key| is_file(key))
+                .collect(),
         })
     }
 
@@ -55,7 +60,7 @@ impl Lister for BucketLister<'_> {
         };
         let listed = objects.try_filter_map(move |meta| async move {
             let version = self.location.version_of(&meta);
-            let key = self.key(&meta.location).filter(is_file);
+            let key = self.key(&meta.location).filter(|key| is_file(key));
             Ok(key.map(|key| Listed::File { key, size: meta.size, version }))
         });
         listed.try_chunks(PAGE_FILES).map_err(|error| error.1).boxed()
@@ -63,6 +68,6 @@ impl Lister for BucketLister<'_> {
 }
 
 /// Whether a key names a file: one with a slash at its end is what consoles write for an empty folder.
-fn is_file(key: &String) -> bool {
+fn is_file(key: &str) -> bool {
     !key.ends_with('/')
 }
