@@ -10,7 +10,7 @@ use neartime_ingest::RawTable;
 use neartime_model::{Clock, SystemClock};
 use neartime_scheduler::{CronJob, Edges, Observer, Settings};
 use neartime_stores::{FeaturesStore, OnlineStore, SqlSession};
-use neartime_tasks_db::TasksDb;
+use neartime_tasks_db::{TasksDb, check_clock};
 
 use crate::args::{Format, Global};
 use crate::clients::{self, Cloud, FeaturesHome};
@@ -149,7 +149,7 @@ impl App {
     /// What the scheduler works with; the online tables are there.
     pub(crate) async fn ready_edges(&self, registry: Registry, observer: Arc<dyn Observer>) -> anyhow::Result<Edges> {
         let edges = self.edges(registry, observer).await?;
-        clients::agree(edges.tasks.as_ref(), self.clock.as_ref()).await?;
+        check_clock(edges.tasks.as_ref(), self.clock.as_ref()).await?;
         if let Some(online) = &edges.online {
             for feature in edges.sources.iter().flat_map(|work| &work.features) {
                 online.ensure(feature.table()).await?;

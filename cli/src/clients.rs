@@ -7,7 +7,6 @@ mod aws;
 #[path = "clients/without_aws.rs"]
 mod aws;
 mod channels;
-mod clock;
 mod features_store;
 mod lacks;
 mod online;
@@ -17,7 +16,6 @@ mod tasks;
 
 pub(crate) use aws::Cloud;
 pub(crate) use channels::{queues, streams};
-pub(crate) use clock::{ClocksDisagree, agree};
 pub(crate) use features_store::FeaturesHome;
 pub(crate) use lacks::lacks;
 pub(crate) use online::online;

@@ -58,7 +58,6 @@ fn kind(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
     }
     None.or_else(|| of_aws(cause))
         .or_else(|| of::<Invalid>(cause))
-        .or_else(|| of::<crate::clients::ClocksDisagree>(cause))
         .or_else(|| of::<crate::commands::Unreachable>(cause))
         .or_else(|| of::<crate::config::ConfigError>(cause))
         .or_else(|| of::<neartime_air::AirError>(cause))

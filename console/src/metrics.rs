@@ -46,6 +46,8 @@ pub struct Metrics {
     chunk_seconds: Histograms<1>,
     tasks: Gauges<2>,
     oldest_due_age: Gauges<1>,
+    feature_runs: Gauges<2>,
+    feature_age: Gauges<1>,
     database_up: Gauges<0>,
     clock_skew: Gauges<0>,
     report_age: Gauges<0>,
@@ -122,6 +124,13 @@ impl Default for Metrics {
             ),
             tasks: add(r, "tasks", "Tasks by state", <_>::default()),
             oldest_due_age: add(r, "oldest_due_age_seconds", "How long the oldest due task waits", <_>::default()),
+            feature_runs: add(r, "feature_runs", "Runs of a feature that are unfinished, by state", <_>::default()),
+            feature_age: add(
+                r,
+                "feature_age_seconds",
+                "How long ago the newest chunk of a feature that is done ended",
+                <_>::default(),
+            ),
             database_up: add(r, "task_database_up", "Whether the task database answers", <_>::default()),
             clock_skew: add(r, "clock_skew_seconds", "The task database's clock minus this machine's", <_>::default()),
             report_age: add(r, "report_age_seconds", "Age of the live Audience Index Report", <_>::default()),
@@ -251,6 +260,8 @@ impl Metrics {
     pub(crate) fn forget_tasks(&self) {
         self.tasks.clear();
         self.oldest_due_age.clear();
+        self.feature_runs.clear();
+        self.feature_age.clear();
     }
 
     pub(crate) fn tasks(&self, source: &SourceName, state: &'static str, tasks: u64) {
@@ -259,6 +270,17 @@ impl Metrics {
 
     pub(crate) fn oldest_due_age(&self, source: &SourceName, age: Span) {
         self.oldest_due_age.get_or_create(&[("source", source.to_string())]).set(as_secs(age));
+    }
+
+    pub(crate) fn feature_runs(&self, feature: &FeatureName, waiting: u64, parked: u64) {
+        for (state, runs) in [("waiting", waiting), ("parked", parked)] {
+            let labels = [("feature", feature.to_string()), ("state", state.to_owned())];
+            self.feature_runs.get_or_create(&labels).set(runs as f64);
+        }
+    }
+
+    pub(crate) fn feature_age(&self, feature: &FeatureName, age: Span) {
+        self.feature_age.get_or_create(&[("feature", feature.to_string())]).set(as_secs(age));
     }
 
     /// `None` where no report is live, or nobody knows.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use neartime_model::{Clock, chain};
-use neartime_tasks_db::{TaskState, TasksDb, TasksError};
+use neartime_model::{Clock, Span, chain};
+use neartime_tasks_db::{TasksDb, TasksError};
 use tokio::sync::Mutex;
 
 use crate::Metrics;
@@ -55,16 +55,27 @@ impl Poll {
     }
 
     async fn ask_tasks(&self) -> Result<(), TasksError> {
-        let now = self.tasks.now().await?;
-        let counts = self.tasks.counts().await?;
-        self.metrics.database_is_up(now - self.clock.now());
+        let before = self.clock.now();
+        let pulse = self.tasks.pulse().await?;
+        // The answer was true at some moment in between: half the way is the best guess.
+        let half = Span::from_micros((self.clock.now() - before).as_micros() / 2);
+        self.metrics.database_is_up(pulse.at - (before + half));
         self.metrics.forget_tasks();
-        for count in counts {
-            if count.state != TaskState::Done {
-                self.metrics.tasks(&count.source, count.state.as_str(), count.tasks);
+        for source in pulse.sources {
+            let states = [("due", source.due), ("waiting", source.waiting), ("running", source.running)];
+            for (state, tasks) in states.into_iter().chain([("parked", source.parked)]) {
+                self.metrics.tasks(&source.source, state, tasks);
+            }
+            if let Some(due_at) = source.oldest_due_at {
+                self.metrics.oldest_due_age(&source.source, age(pulse.at, due_at));
             }
         }
-        let _ = age;
+        for feature in pulse.features {
+            self.metrics.feature_runs(&feature.name, feature.waiting, feature.parked);
+            if let Some(end) = feature.newest_done_end {
+                self.metrics.feature_age(&feature.name, age(pulse.at, end));
+            }
+        }
         Ok(())
     }
 

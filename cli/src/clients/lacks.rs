@@ -8,7 +8,7 @@ struct Part {
     is_built: bool,
 }
 
-const POSTGRES: Part = Part { feature: "postgres", is_built: false };
+const POSTGRES: Part = Part { feature: "postgres", is_built: cfg!(feature = "postgres") };
 const CASSANDRA: Part = Part { feature: "cassandra", is_built: cfg!(feature = "cassandra") };
 const AWS: Part = Part { feature: "aws", is_built: cfg!(feature = "aws") };
 
@@ -30,7 +30,7 @@ pub(super) fn without(feature: &str) -> anyhow::Error {
 
 fn wanted(config: &Config) -> Vec<(&'static Part, String, &'static str)> {
     let mut wanted = Vec::new();
-    if matches!(config.tasks.database, Database::Server(_)) {
+    if matches!(config.tasks, Database::Server(_)) {
         wanted.push((&POSTGRES, "Postgres for the task table".to_owned(), "set `database` in [tasks] to sqlite://…"));
     }
     if let Place::Bucket { .. } = &config.features_store {

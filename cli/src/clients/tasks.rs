@@ -5,16 +5,23 @@ use std::sync::Arc;
 use neartime_model::Clock;
 use neartime_tasks_db::{SqliteOptions, SqliteTasks, TasksDb};
 
-use crate::config::{Database, Secret, Tasks};
+use crate::config::{Database, Secret};
 
 /// Opens it and brings its tables up to date.
-pub(crate) async fn tasks(tasks: &Tasks, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn TasksDb>> {
-    match &tasks.database {
+pub(crate) async fn tasks(database: &Database, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn TasksDb>> {
+    match database {
         Database::Sqlite(path) => Ok(Arc::new(SqliteTasks::open(&SqliteOptions::new(path, clock)).await?)),
-        Database::Server(address) => postgres(address, tasks.plaintext, clock).await,
+        Database::Server(address) => postgres(address, clock).await,
     }
 }
 
-async fn postgres(_: &Secret, _: bool, _: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn TasksDb>> {
-    unreachable!("refused when the configuration was read")
+#[cfg(feature = "postgres")]
+async fn postgres(address: &Secret, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn TasksDb>> {
+    use neartime_tasks_db::{PgTasks, PostgresOptions};
+    Ok(Arc::new(PgTasks::connect(&PostgresOptions::from_url(address.expose(), clock)?).await?))
+}
+
+#[cfg(not(feature = "postgres"))]
+async fn postgres(_: &Secret, _: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn TasksDb>> {
+    Err(super::lacks::without("postgres"))
 }

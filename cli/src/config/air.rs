@@ -18,8 +18,6 @@ pub(crate) struct Air {
     pub(crate) groups: Option<PathBuf>,
     pub(crate) site_names: Option<PathBuf>,
     pub(crate) database: Database,
-    /// Whether a server elsewhere may be spoken to without encryption.
-    pub(crate) plaintext: bool,
     /// A cron expression with seconds that has been read once.
     pub(crate) schedule: Option<String>,
     pub(crate) order: Order,
@@ -41,7 +39,6 @@ pub(super) fn read(mut section: Section<'_>, base: &Path, features: &[FeatureCon
         Some(value) => Database::read(&value, "postgres", base),
         None => Some(Database::Sqlite(base.join("air.db"))),
     };
-    let plaintext = section.flag("plaintext");
     let schedule = section.get("schedule").and_then(|value| {
         value.parsed::<cron::Schedule>()?;
         value.text()
@@ -60,7 +57,6 @@ pub(super) fn read(mut section: Section<'_>, base: &Path, features: &[FeatureCon
         groups,
         site_names,
         database: database?,
-        plaintext,
         schedule,
         order: order?,
         alive,

@@ -23,7 +23,7 @@ pub(crate) use environment::Environment;
 pub(crate) use feature::FeatureConfig;
 pub(crate) use place::{Database, Place};
 pub(crate) use secret::Secret;
-pub(crate) use settings::{Console, OnlineStore, Run, S3, Tasks};
+pub(crate) use settings::{Console, OnlineStore, Run, S3};
 pub(crate) use size::Size;
 pub(crate) use source::{Carries, Channel, SourceConfig};
 
@@ -33,7 +33,7 @@ use section::Section;
 /// Everything that a `neartime.toml` says.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    pub(crate) tasks: Tasks,
+    pub(crate) tasks: Database,
     pub(crate) features_store: Place,
     /// Without one, features are published to Parquet only.
     pub(crate) online_store: Option<OnlineStore>,

@@ -8,14 +8,6 @@ use neartime_model::Span;
 use super::section::Section;
 use super::{Database, Place, Secret, Size};
 
-/// `[tasks]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tasks {
-    pub(crate) database: Database,
-    /// Whether a server elsewhere may be spoken to without encryption.
-    pub(crate) plaintext: bool,
-}
-
 /// `[online_store]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OnlineStore {
@@ -56,18 +48,15 @@ const LEAST_MEMORY: Size = Size(64_000_000);
 /// The shortest lease whose heartbeats a busy machine keeps up with.
 const SHORTEST_LEASE: Span = Span::from_secs(1);
 
-pub(super) fn tasks(root: &mut Section<'_>, base: &Path) -> Option<Tasks> {
+pub(super) fn tasks(root: &mut Section<'_>, base: &Path) -> Option<Database> {
     let default = || Some(Database::Sqlite(base.join("neartime.db")));
-    let Some(mut section) = root.section("tasks") else {
-        return Some(Tasks { database: default()?, plaintext: false });
-    };
+    let Some(mut section) = root.section("tasks") else { return default() };
     let database = match section.get("database") {
         Some(value) => Database::read(&value, "postgres", base),
         None => default(),
     };
-    let plaintext = section.flag("plaintext");
     section.finish();
-    Some(Tasks { database: database?, plaintext })
+    database
 }
 
 pub(super) fn features_store(root: &mut Section<'_>, base: &Path) -> Option<Place> {

@@ -27,6 +27,8 @@ fn all() -> Metrics {
     metrics.database_is_up(Span::from_secs(1));
     metrics.tasks(&source, "due", 4);
     metrics.oldest_due_age(&source, Span::from_secs(90));
+    metrics.feature_runs(&feature, 2, 1);
+    metrics.feature_age(&feature, Span::from_secs(700));
     metrics.report_age(Some(Span::from_mins(10)));
     metrics
 }
@@ -55,8 +57,8 @@ fn values_stand_as_prometheus_reads_them() {
         "neartime_step_seconds_sum{step=\"claim\"} 1.5",
         "neartime_tasks{source=\"visits\",state=\"due\"} 4.0",
         "neartime_oldest_due_age_seconds{source=\"visits\"} 90.0",
-        "neartime_task_database_up 1.0",
-        "neartime_report_age_seconds 600.0",
+        "neartime_task_database_up{} 1.0",
+        "neartime_report_age_seconds{} 600.0",
     ] {
         assert!(text.lines().any(|shown| shown == line), "{line} is not in:\n{text}");
     }
@@ -76,9 +78,9 @@ fn what_is_no_longer_known_is_no_longer_shown() {
     metrics.report_age(None);
     let text = metrics.encode();
     for gone in
-        ["neartime_tasks{", "neartime_oldest_due", "behind_latest{", "report_age_seconds ", "clock_skew_seconds "]
+        ["neartime_tasks{", "neartime_oldest_due", "behind_latest{", "report_age_seconds{", "clock_skew_seconds{"]
     {
         assert!(!text.contains(gone), "{gone} is still in:\n{text}");
     }
-    assert!(text.contains("neartime_task_database_up 0.0"));
+    assert!(text.contains("neartime_task_database_up{} 0.0"));
 }

@@ -4,9 +4,9 @@ use futures::TryStreamExt as _;
 use neartime_model::{Classify, ErrorKind};
 use neartime_scheduler::Edges;
 use neartime_stores::FeaturesStore;
+use neartime_tasks_db::check_clock;
 
 use crate::app::App;
-use crate::clients;
 
 /// A place that cannot be reached, or refuses us.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ impl Classify for Unreachable {
 pub(super) async fn check(app: &App, edges: &Edges) -> Vec<anyhow::Error> {
     let mut refusals = Vec::new();
     let mut note = |asked: anyhow::Result<()>| refusals.extend(asked.err());
-    note(clients::agree(edges.tasks.as_ref(), app.clock().as_ref()).await);
+    note(check_clock(edges.tasks.as_ref(), app.clock().as_ref()).await.map(drop).map_err(Into::into));
     note(features_store(app, &edges.offline).await);
     for work in &edges.queues {
         note(work.queue.check().await.map_err(Into::into));
