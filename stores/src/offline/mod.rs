@@ -31,3 +31,5 @@ pub use publisher::{ConditionalPut, Publisher, Put, PutCondition, PutOutcome, St
 pub(crate) use reader::{FileChanged, PinnedReader, ReadWatch, TAIL_BYTES};
 pub use store::FeaturesStore;
 pub(crate) use store::key_schema;
+#[cfg(test)]
+pub(crate) use tree::LocalTree;

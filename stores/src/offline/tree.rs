@@ -29,12 +29,12 @@ const LISTED_FILES: usize = 1_000;
 
 /// The local file system from its root. Listings leave out what begins with a dot, as every reader of the tree does.
 #[derive(Debug, Default)]
-pub(super) struct LocalTree {
+pub(crate) struct LocalTree {
     inner: LocalFileSystem,
 }
 
 impl LocalTree {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { inner: LocalFileSystem::new() }
     }
 }

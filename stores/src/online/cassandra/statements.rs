@@ -134,8 +134,9 @@ fn windows(retention: Span) -> String {
     )
 }
 
+/// The keyspace is as its operator named it.
 fn quoted(name: &str) -> String {
-    format!("\"{name}\"")
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]

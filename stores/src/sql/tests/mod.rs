@@ -1,143 +1,22 @@
 //! SQL over a small tree of files, next to the same rows in memory.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+mod tree;
 
-use async_trait::async_trait;
+use std::sync::Arc;
+
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray, TimestampMillisecondArray};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::datasource::MemTable;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionContext;
-use futures::stream::BoxStream;
 use neartime_engine::{Aggregate, FeatureTable, OnlineLayout, OutputSchema, Role};
 use neartime_model::{ChunkWidth, Classify, ErrorKind, Fence, Partition, PartitionColumn};
-use object_store::local::LocalFileSystem;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result,
-};
+use object_store::ObjectStoreExt;
 
-use super::{Answer, SqlSession};
-use crate::offline::DirectoryPublisher;
-use crate::testing::{TestRow, batch, column, file, order, rows, stream, table};
-use crate::{FeaturesStore, PartitionFile};
-
-/// What happens when a file is read for the first time.
-type OnFirstRead = Box<dyn Fn(&Path) + Send + Sync>;
-
-/// A local file system that counts what is asked of it.
-struct Watched {
-    inner: LocalFileSystem,
-    listed: Mutex<Vec<String>>,
-    read: Mutex<BTreeSet<String>>,
-    on_first_read: Mutex<Option<OnFirstRead>>,
-}
-
-impl fmt::Debug for Watched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Watched")
-    }
-}
-
-impl fmt::Display for Watched {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Watched")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Watched {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        self.inner.put_opts(location, payload, options).await
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        location: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(location, options).await
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let first = !options.head && self.read.lock().unwrap().insert(location.to_string());
-        if let (true, Some(act)) = (first, &*self.on_first_read.lock().unwrap()) {
-            act(location);
-        }
-        self.inner.get_opts(location, options).await
-    }
-
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.listed.lock().unwrap().push(prefix.map(ToString::to_string).unwrap_or_default());
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.listed.lock().unwrap().push(prefix.map(ToString::to_string).unwrap_or_default());
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.inner.copy_opts(from, to, options).await
-    }
-}
-
-struct Tree {
-    watched: Arc<Watched>,
-    store: FeaturesStore,
-    folder: tempfile::TempDir,
-}
-
-impl Tree {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let watched = Arc::new(Watched {
-            inner: LocalFileSystem::new(),
-            listed: Mutex::default(),
-            read: Mutex::default(),
-            on_first_read: Mutex::default(),
-        });
-        let root = Path::from_absolute_path(folder.path()).unwrap();
-        let publisher = Arc::new(DirectoryPublisher::new(folder.path().to_owned(), Duration::from_secs(30)));
-        let store = FeaturesStore::new(Arc::clone(&watched) as Arc<dyn ObjectStore>, root, publisher);
-        Self { watched, store, folder }
-    }
-
-    async fn publish(&self, file: &PartitionFile, generation: i64, of: &[TestRow]) {
-        self.store.publish(file, order(1, generation), Fence(generation), rows(&file.table, of, 100)).await.unwrap();
-    }
-
-    /// A session that counts anew.
-    fn session(&self, tables: &[&FeatureTable]) -> SqlSession {
-        self.watched.listed.lock().unwrap().clear();
-        self.watched.read.lock().unwrap().clear();
-        let session = SqlSession::new(self.store.clone(), Arc::new(RuntimeEnv::default()), 2);
-        tables.iter().fold(session, |session, table| session.with_feature(Arc::new((*table).clone())))
-    }
-
-    fn files_read(&self) -> usize {
-        self.watched.read.lock().unwrap().len()
-    }
-
-    fn listings(&self) -> usize {
-        self.watched.listed.lock().unwrap().len()
-    }
-
-    fn path_of(&self, file: &PartitionFile) -> PathBuf {
-        self.folder.path().join(file.key().unwrap().as_ref())
-    }
-}
+use self::tree::Tree;
+use super::Answer;
+use crate::testing::{TestRow, batch, column, file, order, stream, table};
 
 fn row(id: &str, country: &str, value: i64) -> TestRow {
     (Some(id.to_owned()), Some(country.to_owned()), value)
@@ -319,7 +198,7 @@ async fn filters_on_the_path_prune_and_never_lie() {
 
 #[tokio::test]
 async fn random_filters_agree_with_rows_in_memory() {
-    let tree = Tree::new();
+    let tree = Tree::in_bucket();
     let table = table("user_num_posts", OnlineLayout::PerChunk);
     let naive = three_days(&tree, &table).await;
     let memory = SessionContext::new();
@@ -386,7 +265,6 @@ async fn older_files_lack_measures_and_hidden_files_are_no_data() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_answer_mixes_two_versions_of_a_file() {
-    let tree = Tree::new();
     let table = table("user_num_posts", OnlineLayout::PerChunk);
     let file = file(&table, "2018-08-01T10:40:00Z");
     // Longer than what is fetched with the footer, so that it takes several reads.
@@ -397,24 +275,20 @@ async fn no_answer_mixes_two_versions_of_a_file() {
         rows.sort();
         rows
     };
-    tree.publish(&file, 2, &of(2)).await;
-    let path = tree.path_of(&file);
-    let second = std::fs::read(&path).unwrap();
-    std::fs::remove_file(&path).unwrap();
-    tree.publish(&file, 1, &of(1)).await;
+    for tree in [Tree::new(), Tree::in_bucket()] {
+        tree.publish(&file, 2, &of(2)).await;
+        let second = tree.bytes_of(&file).await;
+        tree.store.objects().delete(&tree.location_of(&file)).await.unwrap();
+        tree.publish(&file, 1, &of(1)).await;
 
-    let session = tree.session(&[&table]);
-    let replace = path.clone();
-    *tree.watched.on_first_read.lock().unwrap() = Some(Box::new(move |_| {
-        let staged = replace.with_file_name(".second");
-        std::fs::write(&staged, &second).unwrap();
-        std::fs::rename(staged, &replace).unwrap();
-    }));
-    let sql = "select min(a.actions_count), max(b.actions_count), count(*) from features_store.user_num_posts a \
-               join features_store.user_num_posts b on a.id = b.id";
-    let answer = session.query(sql).await.unwrap();
-    let cell = |index: usize| answer.batches[0].column(index).as_primitive::<Int64Type>().value(0);
-    assert_eq!((cell(0), cell(1), cell(2)), (2, 2, 40_000));
+        let session = tree.session(&[&table]);
+        tree.replace_on_first_read(&file, second);
+        let sql = "select min(a.actions_count), max(b.actions_count), count(*) from features_store.user_num_posts a \
+                   join features_store.user_num_posts b on a.id = b.id";
+        let answer = session.query(sql).await.unwrap();
+        let cell = |index: usize| answer.batches[0].column(index).as_primitive::<Int64Type>().value(0);
+        assert_eq!((cell(0), cell(1), cell(2)), (2, 2, 40_000));
+    }
 }
 
 #[tokio::test]
