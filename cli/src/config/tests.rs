@@ -173,3 +173,42 @@ fn air_is_checked() {
         0
     );
 }
+
+#[test]
+fn the_configuration_for_production_can_be_used() {
+    let text = include_str!("../../../infra/production/neartime.toml");
+    let config = Config::parse("neartime.toml", text, Path::new("/etc/neartime"), &Environment::default()).unwrap();
+    assert!(config.needs_cloud());
+    assert_eq!(config.run.scratch, Path::new("/var/lib/neartime"));
+}
+
+#[test]
+fn a_stream_of_events_needs_a_layout_that_tells_its_files_apart() {
+    let parse = |layout: &str, discover: &str| {
+        let text = format!(
+            "[[source]]\nname = \"visits\"\nlocation = \"s3://raw/in\"\nlayout = \"{layout}\"\n\
+             discover = {discover}\ncolumns = {{ user = \"string\" }}\n[source.sqs]\nqueue = \"https://q\"\n\
+             [source.kinesis]\nstream = \"visits\"\ncarries = \"events\"\n"
+        );
+        let parsed = Config::parse("neartime.toml", &text, Path::new("/"), &Environment::default());
+        parsed.map(drop).map_err(|error| error.to_string())
+    };
+    parse("%Y/%m/%d/%H%M-{shard}-{sequence}.gz", "[\"kinesis\"]").unwrap();
+    assert!(parse("%Y/%m/%d/%H%M*.gz", "[\"kinesis\"]").unwrap_err().contains("{shard}"));
+    let both = parse("%Y/%m/%d/%H%M-{shard}-{sequence}.gz", "[\"kinesis\", \"sqs\"]").unwrap_err();
+    assert!(both.contains("alone"), "{both}");
+}
+
+#[test]
+fn the_features_store_must_not_lie_among_raw_files() {
+    let parse = |store: &str| {
+        let text = format!(
+            "[features_store]\nlocation = \"{store}\"\n[[source]]\nname = \"visits\"\nlocation = \"s3://raw/in\"\n\
+             layout = \"%Y/%m/%d/%H%M*.gz\"\ncolumns = {{ user = \"string\" }}\n"
+        );
+        let parsed = Config::parse("neartime.toml", &text, Path::new("/"), &Environment::default());
+        parsed.map(drop).map_err(|error| error.to_string())
+    };
+    parse("s3://raw/features").unwrap();
+    assert!(parse("s3://raw/in/features").unwrap_err().contains("move one of them"));
+}
