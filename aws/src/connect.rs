@@ -7,11 +7,15 @@ use std::time::Duration;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig};
+use aws_sdk_s3::config::{
+    RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient, StalledStreamProtectionConfig,
+};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use neartime_model::{Classify, Clock, ErrorKind};
+use tokio::runtime::Handle;
 
+use crate::home::AtHome;
 use crate::kinesis::KinesisStream;
 use crate::s3::S3Store;
 use crate::setup::Setup;
@@ -71,10 +75,11 @@ impl Classify for ConnectError {
 
 impl Aws {
     /// Reads environment, files and instance metadata as every AWS tool does; credentials are asked for at the first
-    /// request.
+    /// request. The caller's runtime is the one on which all requests will be made: it must live as long as they do.
     pub async fn connect(settings: AwsSettings, clock: Arc<dyn Clock>) -> Result<Self, ConnectError> {
         let http =
             aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let http = SharedHttpClient::new(AtHome::new(http, Handle::current()));
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(ANSWER_TIMEOUT).build();
         let stalls = StalledStreamProtectionConfig::enabled().grace_period(STALL_GRACE).build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
@@ -127,7 +132,7 @@ impl Aws {
         SqsQueue::new(&self.config, url)
     }
 
-    /// A stream.
+    /// A stream, by its name or ARN.
     pub fn stream(&self, name: &str) -> KinesisStream {
         let mut builder = aws_sdk_kinesis::config::Builder::from(&self.config);
         if let Some(endpoint) = &self.settings.kinesis_endpoint {

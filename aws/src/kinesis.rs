@@ -18,7 +18,10 @@ use crate::said::Said;
 use aggregate::HashRange;
 use reader::Reader;
 
-/// A stream of the connection's account and region.
+/// Begins the name of a stream that may be another account's.
+const ARN: &str = "arn:";
+
+/// A stream: by its name one of the connection's account and region, by its ARN any.
 #[derive(Clone)]
 pub struct KinesisStream(Arc<Inner>);
 
@@ -28,6 +31,16 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// Which hashes belong to which shard: they never change.
     ranges: Mutex<HashMap<ShardId, HashRange>>,
+}
+
+impl Inner {
+    fn plain_name(&self) -> Option<String> {
+        (!self.name.starts_with(ARN)).then(|| self.name.clone())
+    }
+
+    fn arn(&self) -> Option<String> {
+        self.name.starts_with(ARN).then(|| self.name.clone())
+    }
 }
 
 /// A shard as it is listed.
@@ -44,7 +57,9 @@ impl KinesisStream {
 
     /// Asks whether the stream is there and may be read; gives how long it keeps records.
     pub async fn retention(&self) -> Result<Span, ChannelError> {
-        let answer = self.0.client.describe_stream_summary().stream_name(&self.0.name).send().await;
+        let request = self.0.client.describe_stream_summary();
+        let request = request.set_stream_name(self.0.plain_name()).set_stream_arn(self.0.arn());
+        let answer = request.send().await;
         let answer =
             answer.map_err(|error| self.failed("ask for", "kinesis:DescribeStreamSummary", Said::of(error)))?;
         let hours = answer.stream_description_summary.map_or(24, |summary| summary.retention_period_hours);
@@ -65,7 +80,7 @@ impl KinesisStream {
             let request = match &token {
                 // A token stands for the stream too; both together are refused.
                 Some(token) => request.next_token(token),
-                None => request.stream_name(&self.0.name),
+                None => request.set_stream_name(self.0.plain_name()).set_stream_arn(self.0.arn()),
             };
             let page = request.send().await;
             let page =

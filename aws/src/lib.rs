@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 mod connect;
+mod home;
 mod kinesis;
 mod s3;
 mod said;

@@ -90,8 +90,9 @@ impl Reader {
     }
 
     async fn renew(&mut self) -> Result<(), ChannelError> {
-        let request =
-            self.stream.0.client.get_shard_iterator().stream_name(&self.stream.0.name).shard_id(self.shard.as_str());
+        let stream = &self.stream.0;
+        let request = stream.client.get_shard_iterator().shard_id(self.shard.as_str());
+        let request = request.set_stream_name(stream.plain_name()).set_stream_arn(stream.arn());
         let request = match &self.start {
             Start::Oldest => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
             Start::At(at) => request
@@ -131,7 +132,8 @@ impl Reader {
                 tokio::time::sleep_until(asked_at + PACE).await;
             }
             self.asked_at = Some(Monotonic::now());
-            let request = self.stream.0.client.get_records().set_shard_iterator(self.iterator.clone());
+            let request = self.stream.0.client.get_records().set_stream_arn(self.stream.0.arn());
+            let request = request.set_shard_iterator(self.iterator.clone());
             match request.send().await.map_err(Said::of) {
                 Ok(answer) => return Ok(answer),
                 Err(said) if said.code == "ExpiredIteratorException" => self.iterator = None,

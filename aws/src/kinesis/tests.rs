@@ -89,6 +89,12 @@ async fn reads_on_where_a_checkpoint_stands() {
     let mut again = stream.open(&shard.id, &after(&records[2])).await.unwrap();
     let (rest, page) = read_all(&mut again).await;
     assert_eq!((texts(&rest), page.gap), (vec!["3".to_owned(), "4".to_owned(), "5".to_owned()], None));
+    let answer = stream.0.client.describe_stream_summary().stream_name(&stream.0.name).send().await.unwrap();
+    let by_arn = connect(&server).await.stream(&answer.stream_description_summary.unwrap().stream_arn);
+    assert_eq!(by_arn.shards().await.unwrap(), stream.shards().await.unwrap());
+    assert_eq!(by_arn.retention().await.unwrap(), Span::from_days(1));
+    let mut again = by_arn.open(&shard.id, &Position::Oldest).await.unwrap();
+    assert_eq!(read_all(&mut again).await.0.len(), 6);
     let mut newest = stream.open(&shard.id, &Position::Newest).await.unwrap();
     put(&stream, "k", "6").await;
     assert!(texts(&read_all(&mut newest).await.0).ends_with(&["6".to_owned()]));

@@ -2,16 +2,14 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::GzDecoder;
 use futures::StreamExt;
 use neartime_model::FileKey;
-use object_store::buffered::BufWriter;
 use object_store::path::Path as ObjectPath;
-use object_store::{Error, Extensions, ObjectStore, ObjectStoreExt, PutMode};
-use tokio::io::AsyncWriteExt;
+use object_store::{Error, MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions};
+use tokio::io::AsyncReadExt;
 use tokio::runtime::Handle;
 
 use super::ImportError;
@@ -22,12 +20,14 @@ use crate::source::Source;
 
 /// Files up to this size go to a bucket in one request, from memory.
 const ONE_REQUEST_BYTES: u64 = 64 << 20;
+const PART_BYTES: u64 = 16 << 20;
 
 /// Puts files at a source's location.
 pub(super) struct Publisher<'a> {
     location: &'a Location,
     runtime: Handle,
     staging: Staging,
+    one_request_bytes: u64,
 }
 
 /// A hidden directory for files that are not complete; it goes when the import ends.
@@ -49,7 +49,12 @@ impl<'a> Publisher<'a> {
         let name = format!(".import-{}-{}", std::process::id(), IMPORTS.fetch_add(1, Ordering::Relaxed));
         let staging = parent.join(name);
         std::fs::create_dir_all(&staging).map_err(ImportError::local("create the directory", &staging))?;
-        Ok(Self { location: &source.location, runtime, staging: Staging(staging) })
+        Ok(Self {
+            location: &source.location,
+            runtime,
+            staging: Staging(staging),
+            one_request_bytes: ONE_REQUEST_BYTES,
+        })
     }
 
     /// Where files are made.
@@ -101,14 +106,13 @@ impl<'a> Publisher<'a> {
 
     fn upload(&self, from: &Path, key: &FileKey) -> Result<bool, ImportError> {
         let path = self.location.object_path(key);
-        let store = Arc::clone(self.location.store());
         let size = std::fs::metadata(from).map_err(ImportError::local("look at", from))?.len();
         let created = self.runtime.block_on(async {
-            if size > ONE_REQUEST_BYTES {
-                return self.upload_in_parts(from, store, path).await;
+            if size > self.one_request_bytes {
+                return self.upload_in_parts(from, &path).await;
             }
             let bytes = tokio::fs::read(from).await.map_err(ImportError::local("read", from))?;
-            match store.put_opts(&path, bytes.into(), PutMode::Create.into()).await {
+            match self.location.store().put_opts(&path, bytes.into(), PutMode::Create.into()).await {
                 Ok(_) => Ok(true),
                 Err(Error::AlreadyExists { .. }) => Ok(false),
                 Err(cause) => Err(self.unavailable(cause)),
@@ -119,27 +123,18 @@ impl<'a> Publisher<'a> {
 
     /// The store is told by an extension that it may only create: the interface has no word for it. One that does not
     /// understand it writes over what came meanwhile.
-    async fn upload_in_parts(
-        &self,
-        from: &Path,
-        store: Arc<dyn ObjectStore>,
-        to: ObjectPath,
-    ) -> Result<bool, ImportError> {
-        let mut extensions = Extensions::new();
-        extensions.insert(PutMode::Create);
-        let mut object = BufWriter::new(store, to).with_extensions(extensions);
-        let mut file = tokio::fs::File::open(from).await.map_err(ImportError::local("open", from))?;
-        let copied = async {
-            tokio::io::copy(&mut file, &mut object).await?;
-            object.shutdown().await
-        };
-        let Err(cause) = copied.await else { return Ok(true) };
-        if let Err(error) = object.abort().await {
-            tracing::warn!(%error, "could not remove the parts of an upload that failed");
+    async fn upload_in_parts(&self, from: &Path, to: &ObjectPath) -> Result<bool, ImportError> {
+        let mut options = PutMultipartOptions::default();
+        options.extensions.insert(PutMode::Create);
+        let upload = self.location.store().put_multipart_opts(to, options).await;
+        let mut upload = upload.map_err(|cause| self.unavailable(cause))?;
+        let Err(cause) = send_parts(from, &mut *upload).await else { return Ok(true) };
+        if let Err(error) = upload.abort().await {
+            tracing::warn!(%to, %error, "could not remove the parts of an upload that failed");
         }
-        match cause.get_ref().and_then(|cause| cause.downcast_ref()) {
-            Some(Error::AlreadyExists { .. }) => Ok(false),
-            _ => Err(self.unavailable(Error::Generic { store: "bucket", source: Box::new(cause) })),
+        match cause {
+            Error::AlreadyExists { .. } => Ok(false),
+            cause => Err(self.unavailable(cause)),
         }
     }
 
@@ -149,6 +144,19 @@ impl<'a> Publisher<'a> {
 
     fn unavailable(&self, cause: Error) -> ImportError {
         ImportError::Unavailable { location: self.location.to_string(), cause }
+    }
+}
+
+async fn send_parts(from: &Path, upload: &mut dyn MultipartUpload) -> object_store::Result<()> {
+    let local = |error| Error::Generic { store: "local file", source: Box::new(error) };
+    let mut file = tokio::fs::File::open(from).await.map_err(local)?;
+    loop {
+        let mut part = Vec::new();
+        (&mut file).take(PART_BYTES).read_to_end(&mut part).await.map_err(local)?;
+        if part.is_empty() {
+            return upload.complete().await.map(drop);
+        }
+        upload.put_part(part.into()).await?;
     }
 }
 
@@ -164,4 +172,41 @@ fn link(from: &Path, to: &Path) -> Result<bool, ImportError> {
         Err(_) => std::fs::rename(from, to).map_err(ImportError::local("write", to))?,
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use neartime_model::SourceName;
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::layout::Layout;
+    use crate::source::{Column, ColumnKind, Format, SourceSpec};
+    use crate::testing::memory;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn large_files_go_in_parts_and_small_ones_only_create() {
+        let store = Arc::new(InMemory::new());
+        let columns = vec![Column::new("id", ColumnKind::String)];
+        let layout = Layout::parse("%Y%m%d%H%M*.gz").unwrap();
+        let name = SourceName::new("raw").unwrap();
+        let source =
+            Source::new(SourceSpec::new(name, memory(Arc::clone(&store)), layout, Format::Json, columns)).unwrap();
+        let handle = Handle::current();
+        let uploaded = tokio::task::spawn_blocking(move || {
+            let publisher = Publisher { one_request_bytes: 4, ..Publisher::new(&source, handle).unwrap() };
+            let upload = |text: &str, key: &str| {
+                let file = publisher.staging().join("file");
+                std::fs::write(&file, text).unwrap();
+                publisher.upload(&file, &FileKey::new(key)).unwrap()
+            };
+            [upload("a large one", "large.gz"), upload("one", "small.gz"), upload("two", "small.gz")]
+        });
+        assert_eq!(uploaded.await.unwrap(), [true, true, false]);
+        for (key, text) in [("large.gz", "a large one"), ("small.gz", "one")] {
+            assert_eq!(store.get(&ObjectPath::from(key)).await.unwrap().bytes().await.unwrap(), text);
+        }
+    }
 }
