@@ -5,6 +5,7 @@ mod json;
 mod paths;
 mod pattern;
 pub(crate) mod scan;
+mod shape;
 mod split;
 
 pub(crate) use paths::Step;

@@ -192,3 +192,42 @@ fn files_whole_and_broken_are_taken_as_zlib_takes_them() {
     }
     assert!(whole > 100 && broken > 100, "{whole} whole, {broken} broken");
 }
+
+/// The files that fuzzing has kept for a target.
+fn corpus(target: &str) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
+}
+
+#[test]
+fn what_fuzzing_kept_is_taken_as_zlib_takes_it() {
+    let files = corpus("gzip");
+    assert!(files.len() > 5);
+    for (path, data) in files {
+        let file = &data[2..];
+        if file.starts_with(&GZIP) {
+            let expected = zlib(file);
+            for (piece, room) in [(1, 7), (50, 400), (file.len(), 1 << 16)] {
+                assert_eq!(inflate(file, piece, room).ok(), expected, "{}", path.display());
+            }
+        }
+    }
+    for (path, data) in corpus("inflate") {
+        // The bare streams as members; the trailer is that of what zlib makes of them.
+        let mut out = vec![0; 1 << 20];
+        let mut zlib = flate2::Decompress::new(false);
+        let ended = zlib.decompress(&data[2..], &mut out, flate2::FlushDecompress::Finish);
+        let whole = matches!(ended, Ok(flate2::Status::StreamEnd));
+        out.truncate(usize::try_from(zlib.total_out()).unwrap());
+        let stream = &data[2..][..usize::try_from(zlib.total_in()).unwrap()];
+        let mut crc = flate2::Crc::new();
+        crc.update(&out);
+        let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+        let file = [&head, stream, &crc.sum().to_le_bytes(), &crc.amount().to_le_bytes()].concat();
+        for (piece, room) in [(1, 7), (50, 400), (file.len(), 1 << 16)] {
+            let found = inflate(&file, piece, room);
+            assert_eq!(found.as_ref().ok(), whole.then_some(&out), "{}", path.display());
+        }
+    }
+}

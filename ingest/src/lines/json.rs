@@ -3,13 +3,10 @@
 //! It is no JSON parser: it checks the grammar of all that it passes, notes where the wanted values stand, and stops
 //! once it has them all; of the rest only the closing brace is looked at. Nothing is unescaped or converted here.
 
-mod shape;
-
-use shape::Shape;
-
 use super::Raw;
 use super::paths::{Paths, Target};
 use super::scan::{self, Breach};
+use super::shape::Shape;
 use crate::report::Reason;
 
 /// Where a wanted value stands in its line.

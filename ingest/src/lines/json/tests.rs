@@ -179,6 +179,22 @@ fn the_grammar_is_checked_to_the_letter() {
     }
 }
 
+#[test]
+fn what_fuzzing_kept_is_taken_as_serde_json_takes_it() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/json_lines");
+    let (mut walker, mut lines) = (top(&["a", "b", "ab", "never"]), 0);
+    for file in std::fs::read_dir(folder).unwrap() {
+        let data = std::fs::read(file.unwrap().path()).unwrap();
+        for line in data.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
+            let is_object =
+                serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok() && line.first() == Some(&b'{');
+            assert_eq!(walker.walk(line).is_ok(), is_object, "{:?}", String::from_utf8_lossy(line));
+            lines += 1;
+        }
+    }
+    assert!(lines > 30);
+}
+
 /// JSON text of all kinds, with odd white space and escapes.
 fn json() -> impl Strategy<Value = String> {
     let space = prop_oneof![4 => Just(""), 1 => Just(" "), 1 => Just("\t \r")];

@@ -1,7 +1,7 @@
 //! The shape of lines: the keys that the lines before had, in their order. Lines of one writer are alike, so that most
 //! keys need only be compared, not read and looked up.
 
-use crate::lines::paths::Target;
+use super::paths::Target;
 
 /// Longest text that is compared: a key with its quotes and its colon.
 const TEXT_BYTES: usize = 32;
