@@ -1,7 +1,6 @@
 //! Connecting to a cluster, and saying clearly why that cannot be done.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use scylla::client::execution_profile::ExecutionProfile;
@@ -14,6 +13,7 @@ use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::statement::{Consistency, Statement};
 
 use super::failure::database_error;
+use super::tls;
 use crate::StoreError;
 
 /// How long one request may take before it is sent again.
@@ -34,8 +34,8 @@ pub struct CassandraOptions {
     pub password: Option<String>,
     /// The data centre that is asked; without it, all of them are.
     pub datacenter: Option<String>,
-    /// Whether to encrypt. Nodes must then show a certificate for their IP address which the machine trusts
-    /// (`SSL_CERT_FILE` names other authorities than the system's).
+    /// Whether to encrypt. Nodes must then show a certificate that the machine trusts (`SSL_CERT_FILE` names other
+    /// authorities than the system's), for their IP address or for the host name of a contact point.
     pub tls: bool,
 }
 
@@ -65,7 +65,7 @@ pub(super) async fn connect(options: &CassandraOptions) -> Result<Session, Store
         builder = builder.user(username, options.password.as_deref().unwrap_or_default());
     }
     if options.tls {
-        builder = builder.tls_context(Some(tls()?));
+        builder = builder.tls_context(Some(tls::config(&options.contact_points)?));
     }
     let session = builder.build().await.map_err(|error| connect_error(options, &nodes, &error))?;
     check_datacenter(&session, options)?;
@@ -83,23 +83,6 @@ fn profile(options: &CassandraOptions) -> ExecutionProfile {
         .request_timeout(Some(REQUEST_TIMEOUT))
         .load_balancing_policy(policy.build())
         .build()
-}
-
-/// Encryption by the authorities that the system trusts. The provider is named: a binary may have two of them.
-fn tls() -> Result<Arc<rustls::ClientConfig>, StoreError> {
-    let attempted = "setting up tls for cassandra";
-    let mut roots = rustls::RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        let cause = found.errors.into_iter().next().map(|error| error.to_string());
-        let cause = cause.unwrap_or_else(|| "this machine has no trusted certificates".to_owned());
-        return Err(StoreError::unavailable(attempted, cause));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = config.map_err(|error| StoreError::failed(attempted, error))?;
-    Ok(Arc::new(config.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// A data centre that is not there would leave no node to ask, and each statement would fail for itself.

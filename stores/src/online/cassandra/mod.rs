@@ -11,6 +11,7 @@ mod read;
 mod statements;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod write;
 
 use std::collections::HashMap;

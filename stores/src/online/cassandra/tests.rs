@@ -1,7 +1,7 @@
 //! The suite that every online store passes, against a real server, and what is Cassandra's own.
 //!
 //! `NEARTIME_TEST_CASSANDRA` (`cassandra://host:port`), `NEARTIME_TEST_CASSANDRA_USER` and `_PASSWORD` tell where it is;
-//! without them nothing is tested. `NEARTIME_TEST_CASSANDRA_TLS` names a port that is encrypted.
+//! without them nothing is tested. `NEARTIME_TEST_CASSANDRA_TLS` (`host:port`) names the same server behind an encrypted port.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -167,12 +167,11 @@ async fn rows_carry_the_fence_or_the_event_time() {
 
 #[tokio::test]
 async fn an_encrypted_port_is_talked_to() {
-    let (Some(options), Ok(port)) = (options().await, std::env::var("NEARTIME_TEST_CASSANDRA_TLS")) else {
+    let (Some(options), Ok(address)) = (options().await, std::env::var("NEARTIME_TEST_CASSANDRA_TLS")) else {
         eprintln!("skipped: NEARTIME_TEST_CASSANDRA_TLS is not set");
         return;
     };
-    let contact_points = vec![format!("127.0.0.1:{port}")];
-    let options = CassandraOptions { contact_points, tls: true, ..options };
+    let options = CassandraOptions { contact_points: vec![address], tls: true, ..options };
     let store = CassandraOnlineStore::connect(&options, Backend::clock()).await.unwrap();
     let table = table("encrypted", OnlineLayout::PerChunk);
     store.ensure(&table).await.unwrap();
