@@ -121,11 +121,12 @@ impl Streaming {
 
     /// Reads every shard that nobody else reads to its end, or to its newest record; then gives them back.
     pub(crate) async fn read_all(self) -> Result<(), StreamError> {
+        let until = Until::Tip(self.edges.clock.now());
         let mut readers = JoinSet::new();
         let mut held = Vec::new();
         let read = loop {
             // Looked at again after each shard: one that ended may have children.
-            if let Err(error) = self.turn(true, &mut readers, &Until::Tip).await {
+            if let Err(error) = self.turn(true, &mut readers, &until).await {
                 break Err(error);
             }
             match readers.join_next().await {

@@ -30,8 +30,8 @@ const IDLE_CHECKPOINT: Duration = Duration::from_secs(30);
 pub(super) enum Until {
     /// Until the process stops; the workers are woken for what is registered.
     Stopped(watch::Receiver<Stop>, Arc<Notify>),
-    /// To the newest record.
-    Tip,
+    /// To the newest record, or at least to what had arrived at this instant.
+    Tip(neartime_model::Instant),
 }
 
 /// How the reading of a shard ended.
@@ -147,7 +147,10 @@ impl Shard<'_> {
                 return Ok(ReadTo::End);
             }
             let is_at_tip = page.records.is_empty() && page.behind.is_none_or(|behind| behind <= Span::ZERO);
-            let is_enough = is_at_tip && matches!(self.until, Until::Tip);
+            let is_enough = match self.until {
+                Until::Tip(asked_at) => is_at_tip || page.caught_up_at.is_some_and(|until| until >= *asked_at),
+                Until::Stopped(..) => false,
+            };
             let done = intake.done(is_enough).await?;
             // Only where nothing is held is all that arrived before also written down.
             let idle = !intake.holds() && written_at.elapsed() >= IDLE_CHECKPOINT;
@@ -169,7 +172,7 @@ impl Shard<'_> {
         loop {
             match reader.next().await {
                 Ok(page) => return Ok(page),
-                Err(error) if matches!(self.until, Until::Tip) || self.is_stopping() => return Err(error.into()),
+                Err(error) if matches!(self.until, Until::Tip(_)) || self.is_stopping() => return Err(error.into()),
                 Err(error) => {
                     failures += 1;
                     let (source, error) = (self.label.source.clone(), chain(&error));
@@ -248,7 +251,7 @@ impl Shard<'_> {
     async fn pause(&self, time: Duration) {
         match self.until {
             Until::Stopped(stopping, _) => rest(time, stopping, &Notify::new()).await,
-            Until::Tip => tokio::time::sleep(time).await,
+            Until::Tip(_) => tokio::time::sleep(time).await,
         }
     }
 }

@@ -13,6 +13,7 @@ mod seeds;
 #[cfg(feature = "servers")]
 mod servers;
 mod sharing;
+mod watching;
 mod wikiticker;
 
 /// The command line of neartime with the features of this crate added.
