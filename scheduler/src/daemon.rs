@@ -133,7 +133,13 @@ impl Scheduler {
             let before = seen.clone();
             let recent = Scope::Recent { seen: &before, now: self.edges.clock.now() };
             let scope = if all { Scope::Everything } else { recent };
-            match discovery::pass(&self.edges, source, scope, &mut seen).await {
+            let mut stopped = stopping.clone();
+            let passed = tokio::select! {
+                passed = discovery::pass(&self.edges, source, scope, &mut seen) => passed,
+                // A pass over a large bucket takes minutes; what it has not registered the next one finds.
+                _ = stopped.wait_for(|stop| *stop != Stop::Work) => return,
+            };
+            match passed {
                 Ok(discovered) => {
                     if all {
                         listed_all_at = Some(started_at);
