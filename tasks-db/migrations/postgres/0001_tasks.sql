@@ -22,17 +22,12 @@ CREATE TABLE features (
     PRIMARY KEY (feature, version)
 );
 
--- The order in which tasks were done. A row, not a sequence: whoever takes a number holds the row until the commit, so
--- that no smaller number appears after a greater one.
-CREATE TABLE numbers (
-    name  text COLLATE "C" NOT NULL PRIMARY KEY,
-    value bigint NOT NULL
-) WITH (fillfactor = 10, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_scale_factor = 0);
-
-INSERT INTO numbers (name, value) VALUES ('completions', 0);
-
 -- The turns of the paths.
 CREATE SEQUENCE claim_turns;
+
+-- The order in which tasks were done: whoever draws a number shares a lock until the commit, so that whoever takes it alone
+-- knows that no number below the last is still to come.
+CREATE SEQUENCE completions;
 
 -- A path of a source: what takes turns.
 CREATE TABLE paths (

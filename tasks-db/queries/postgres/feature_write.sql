@@ -1,8 +1,8 @@
 -- $1 feature, $2 version, $3 source, $4 engine, $5 keys, $6 columns, $7 definition, $8 now
 INSERT INTO features AS f (feature, version, source, engine, keys, columns, definition, first_seen_at, checked)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8, n.value -- later completions are the new version's
-FROM numbers n
-WHERE n.name = 'completions'
+SELECT $1, $2, $3, $4, $5, $6, $7, $8,
+       CASE WHEN c.is_called THEN c.last_value ELSE 0 END -- later completions are the new version's
+FROM completions c
 ON CONFLICT (feature, version) DO UPDATE
 SET definition = excluded.definition
 WHERE f.definition = '' -- it could not be told before

@@ -7,8 +7,12 @@ SELECT feature, version, source, engine, keys, columns, definition, first_seen_a
 FROM features
 LIMIT 0;
 
-SELECT name, value
-FROM numbers
+SELECT last_value
+FROM claim_turns
+LIMIT 0;
+
+SELECT last_value
+FROM completions
 LIMIT 0;
 
 SELECT path_id, source, file_path, served, claims

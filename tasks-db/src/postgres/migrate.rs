@@ -28,7 +28,7 @@ pub(super) async fn migrate(conn: &mut PgConnection, options: &PostgresOptions) 
         begin.push_str(&format!("; SET LOCAL search_path = {schema}"));
     }
     let mut tx = conn.begin_with(AssertSqlSafe(begin)).await?;
-    sqlx::query(MIGRATION_LOCK).execute(&mut *tx).await?;
+    sqlx::query(MIGRATION_LOCK).persistent(false).execute(&mut *tx).await?;
     if let Some(schema) = &options.schema {
         make_schema(&mut tx, schema).await?;
     }
@@ -37,14 +37,15 @@ pub(super) async fn migrate(conn: &mut PgConnection, options: &PostgresOptions) 
         tracing::warn!(found = done.len(), known = MIGRATIONS.len(), "task database was made by a newer release");
     }
     for (at, script) in MIGRATIONS.into_iter().enumerate() {
-        let digest: String = sqlx::query_scalar(MIGRATION_DIGEST).bind(script).fetch_one(&mut *tx).await?;
+        let digest: String =
+            sqlx::query_scalar(MIGRATION_DIGEST).persistent(false).bind(script).fetch_one(&mut *tx).await?;
         match done.get(at) {
             Some(known) if *known == digest => {}
             Some(_) => return Err(not_ours(at + 1).into()),
             None => {
                 sqlx::raw_sql(script).execute(&mut *tx).await?;
                 let number = i64::try_from(at + 1).expect("few migrations");
-                sqlx::query(MIGRATION_DONE).bind(number).bind(digest).execute(&mut *tx).await?;
+                sqlx::query(MIGRATION_DONE).persistent(false).bind(number).bind(digest).execute(&mut *tx).await?;
             }
         }
     }
@@ -53,7 +54,7 @@ pub(super) async fn migrate(conn: &mut PgConnection, options: &PostgresOptions) 
 }
 
 async fn make_schema(conn: &mut PgConnection, schema: &str) -> Step<()> {
-    let exists: bool = sqlx::query_scalar(SCHEMA_EXISTS).bind(schema).fetch_one(&mut *conn).await?;
+    let exists: bool = sqlx::query_scalar(SCHEMA_EXISTS).persistent(false).bind(schema).fetch_one(&mut *conn).await?;
     if !exists {
         // Its name was checked where it was read.
         sqlx::raw_sql(AssertSqlSafe(format!("CREATE SCHEMA {schema}"))).execute(conn).await?;
@@ -63,12 +64,14 @@ async fn make_schema(conn: &mut PgConnection, schema: &str) -> Step<()> {
 
 /// The digests of the migrations that were done, in order.
 async fn done(conn: &mut PgConnection) -> Step<Vec<String>> {
-    let exists: bool =
-        sqlx::query_scalar("SELECT to_regclass('neartime_migrations') IS NOT NULL").fetch_one(&mut *conn).await?;
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass('neartime_migrations') IS NOT NULL")
+        .persistent(false)
+        .fetch_one(&mut *conn)
+        .await?;
     if !exists {
         sqlx::raw_sql(MIGRATIONS_TABLE).execute(&mut *conn).await?;
     }
-    Ok(sqlx::query_scalar(MIGRATIONS_DONE).fetch_all(conn).await?)
+    Ok(sqlx::query_scalar(MIGRATIONS_DONE).persistent(false).fetch_all(conn).await?)
 }
 
 fn not_ours(number: usize) -> TasksError {

@@ -6,6 +6,9 @@
 mod migrate;
 mod options;
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
@@ -45,6 +48,8 @@ const MAX_BEGINS: u32 = 4;
 #[derive(Debug)]
 pub(crate) struct PostgresBackend {
     pool: PgPool,
+    /// A call ran out of time, so connections may be half open.
+    suspects: Arc<AtomicBool>,
     hearts: PostgresHearts,
     pub(crate) clock: DbClock,
 }
@@ -58,26 +63,27 @@ impl PostgresBackend {
         migrate::migrate(&mut first, options).await.map_err(doing("bring the tables up to date"))?;
         let closed = first.close().await.map_err(Fault::from);
         closed.map_err(doing("close a connection to the Postgres server"))?;
-        let pool = pool(options);
-        Ok(Self { pool, hearts, clock: options.db_clock.clone() })
+        let suspects = Arc::new(AtomicBool::new(false));
+        let pool = pool(options, Arc::clone(&suspects));
+        Ok(Self { pool, suspects, hearts, clock: options.db_clock.clone() })
     }
 
     pub(crate) async fn write(&self) -> Step<Tx<'static>> {
-        Ok(Tx::Postgres(self.begin(&self.hearts.begin.write).await?))
+        Ok(Tx::Postgres(self.begin(&self.hearts.begin.write).await?, !self.hearts.begin.pooled))
     }
 
     pub(crate) async fn read(&self) -> Step<Tx<'static>> {
-        Ok(Tx::Postgres(self.begin(&self.hearts.begin.read).await?))
+        Ok(Tx::Postgres(self.begin(&self.hearts.begin.read).await?, !self.hearts.begin.pooled))
     }
 
     /// Runs a statement that is a transaction by itself, and gives its one row. Behind a pooler it needs a begin and an end,
     /// so that its preparation and its execution meet the same server.
     pub(crate) async fn row(&self, call: Call) -> Step<PgRow> {
-        if !self.hearts.begin.sets_all {
-            return call.postgres_row(&mut *self.pool.acquire().await?).await;
+        if !self.hearts.begin.pooled {
+            return call.postgres_row(&mut *self.pool.acquire().await?, true).await;
         }
         let mut tx = self.begin(&self.hearts.begin.write).await?;
-        let row = call.postgres_row(&mut tx).await?;
+        let row = call.postgres_row(&mut tx, false).await?;
         tx.commit().await?;
         Ok(row)
     }
@@ -94,6 +100,17 @@ impl PostgresBackend {
         }
     }
 
+    /// Gives a call its time.
+    pub(crate) async fn in_time<T>(&self, call: impl Future<Output = Step<T>>) -> Step<T> {
+        let mut call = pin!(call);
+        let ended = tokio::time::timeout(CALL_TIMEOUT, &mut call).await;
+        ended.unwrap_or_else(|_| {
+            // Before the call lets go of its connection.
+            self.suspects.store(true, Ordering::Release);
+            Err(Fault::Late)
+        })
+    }
+
     pub(crate) fn hearts(&self) -> PostgresHearts {
         self.hearts.clone()
     }
@@ -106,8 +123,8 @@ impl PostgresBackend {
 /// How transactions begin.
 #[derive(Clone, Debug)]
 struct Begin {
-    /// Each transaction makes its own settings.
-    sets_all: bool,
+    /// Behind a pooler: each transaction makes its own settings, and nothing outlives it.
+    pooled: bool,
     write: String,
     read: String,
 }
@@ -124,14 +141,14 @@ impl Begin {
             }
         }
         Self {
-            sets_all: options.pooled,
+            pooled: options.pooled,
             write: format!("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE{settings}"),
             read: format!("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{settings}"),
         }
     }
 }
 
-fn pool(options: &PostgresOptions) -> PgPool {
+fn pool(options: &PostgresOptions, suspects: Arc<AtomicBool>) -> PgPool {
     PgPoolOptions::new()
         .max_connections(options.connections)
         .acquire_timeout(TURN_TIMEOUT)
@@ -139,9 +156,13 @@ fn pool(options: &PostgresOptions) -> PgPool {
         .before_acquire(|conn, meta| {
             Box::pin(async move { if meta.idle_for < TRUSTED { Ok(true) } else { answers(conn).await } })
         })
-        // What a call left behind that ran out of time is rolled back here; if that gets no answer either, the
-        // connection is given up.
-        .after_release(|conn, _| Box::pin(answers(conn)))
+        .after_release(move |conn, _| {
+            let suspects = Arc::clone(&suspects);
+            Box::pin(async move {
+                // The pool would wait for ever for a connection that answers no more.
+                if suspects.load(Ordering::Acquire) { answers(conn).await } else { Ok(true) }
+            })
+        })
         .connect_lazy_with(options.connect.clone())
 }
 
@@ -151,11 +172,6 @@ async fn answers(conn: &mut PgConnection) -> sqlx::Result<bool> {
         Ok(Err(error)) => Err(error),
         Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
     }
-}
-
-/// Gives a call its time.
-pub(crate) async fn in_time<T>(call: impl Future<Output = Step<T>>) -> Step<T> {
-    tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or(Err(Fault::Late))
 }
 
 /// Gives a heartbeat its time.
@@ -177,8 +193,9 @@ impl PostgresHearts {
         Ok(tokio::time::timeout(CONNECT_TIMEOUT, connect).await.map_err(|_| Fault::Late)??)
     }
 
-    pub(crate) async fn begin<'c>(&self, conn: &'c mut PgConnection) -> Step<Transaction<'c, Postgres>> {
-        Ok(conn.begin_with(AssertSqlSafe(self.begin.write.clone())).await?)
+    pub(crate) async fn begin<'c>(&self, conn: &'c mut PgConnection) -> Step<Tx<'c>> {
+        let tx = conn.begin_with(AssertSqlSafe(self.begin.write.clone())).await?;
+        Ok(Tx::Postgres(tx, !self.begin.pooled))
     }
 }
 

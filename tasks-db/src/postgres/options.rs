@@ -87,7 +87,8 @@ impl PostgresOptions {
     /// What every connection has set while it lasts; behind a pooler every transaction sets it for itself.
     fn with_settings(mut self) -> Self {
         if self.pooled {
-            self.connect = self.connect.statement_cache_capacity(0);
+            // PgBouncer refuses settings at the start of a connection that it does not follow.
+            self.connect = self.connect.statement_cache_capacity(0).extra_float_digits(None);
             return self;
         }
         self.connect = self.connect.options(super::SETTINGS);

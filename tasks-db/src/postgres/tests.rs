@@ -171,9 +171,9 @@ async fn the_databases_clock_decides_and_every_statement_has_a_deadline() {
         let error = crate::check_clock(&db, &far).await.unwrap_err();
         assert!(matches!(error, TasksError::ClockApart { .. }) && error.kind() == ErrorKind::Unavailable);
         let mut tx = db.postgres().write().await.unwrap();
-        let crate::tables::session::Session::Postgres(conn) = tx.session() else { panic!("Postgres") };
+        let crate::tables::session::Session::Postgres(conn, _) = tx.session() else { panic!("Postgres") };
         for (name, value) in SETTINGS {
-            let query = sqlx::query_scalar("SELECT current_setting($1)").bind(name);
+            let query = sqlx::query_scalar("SELECT current_setting($1)").persistent(false).bind(name);
             let set: String = query.fetch_one(&mut *conn).await.unwrap();
             assert_eq!(set, value, "{name}");
         }

@@ -18,6 +18,7 @@ const SOURCE_WRITE: Statement = statement!("source_write");
 const FEATURE_READ: Statement = statement!("feature_read");
 const FEATURE_WRITE: Statement = statement!("feature_write");
 const UNREGISTERED: Statement = statement!("unregistered");
+pub(super) const LOCK_COMPLETIONS: Statement = statement!(postgres "lock_completions");
 const PATHS: Statement = statement!("paths");
 
 #[async_trait]
@@ -37,6 +38,7 @@ impl Intake for Tasks {
     async fn declare_features(&self, features: &[FeatureDeclaration]) -> Result<Vec<KnownFeature>> {
         let declare = async || {
             let mut write = self.write().await?;
+            write.lock(LOCK_COMPLETIONS.call()).await?;
             let mut known = Vec::new();
             for feature in features {
                 check_feature(write.conn(), feature).await?;

@@ -12,6 +12,7 @@ use crate::{Ended, Lease, Parking, ReadSummary, RunOutcome, TaskId, TaskState, T
 const LEASE_GUARD: Statement = statement!("lease_guard");
 const CLAIM_END: Statement = statement!("claim_end");
 const CLAIM_ENDED: Statement = statement!("claim_ended");
+const NEXT_COMPLETION: Statement = statement!("next_completion");
 const HOLD_READ: Statement = statement!("hold_read");
 const HOLD_END: Statement = statement!("hold_end");
 const RELEASE: Statement = statement!("release");
@@ -55,10 +56,10 @@ impl Tasks {
         read: Option<&ReadSummary>,
     ) -> Step<Ended> {
         let mut write = self.write().await?;
-        if let Some(ended) = write.ended_before(lease).await? {
-            return Ok(ended);
-        }
-        let guard = write.guard(lease).await?;
+        let guard = match write.guard(lease).await {
+            Ok(guard) => guard,
+            Err(lost) => return write.ended_before(lease).await?.ok_or(lost),
+        };
         let ended = if guard.is_held {
             write.end_hold(lease.task).await?
         } else {
@@ -137,6 +138,11 @@ impl Write {
         })
     }
 
+    async fn next_completion(&mut self) -> Step<i64> {
+        let (number,): (i64,) = NEXT_COMPLETION.call().one(self.conn()).await?;
+        Ok(number)
+    }
+
     /// Whether this claim has completed already and only its answer was lost.
     async fn ended_before(&mut self, lease: &Lease) -> Step<Option<Ended>> {
         let query = CLAIM_ENDED.bind(lease.task.0).bind(lease.fence.0);
@@ -154,7 +160,7 @@ impl Write {
         let due_at = moved_at.or(guard.retry_at);
         let state = if due_at.is_some() { TaskState::Waiting } else { TaskState::Done };
         let has_tries_left = !guard.moved() && guard.retry_at.is_some();
-        let completion = if has_tries_left { None } else { Some(self.next_number("completions").await?) };
+        let completion = if has_tries_left { None } else { Some(self.next_completion().await?) };
         let query = CLAIM_END
             .bind(lease.task.0)
             .bind(lease.fence.0)

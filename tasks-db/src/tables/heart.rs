@@ -38,7 +38,7 @@ impl Hearts {
         Ok(match self {
             Self::Sqlite(hearts) => HeartConnection::Sqlite(hearts.connect().await?),
             #[cfg(feature = "postgres")]
-            Self::Postgres(hearts) => HeartConnection::Postgres(Box::new(hearts.connect().await?), hearts.clone()),
+            Self::Postgres(hearts) => HeartConnection::Postgres(Box::new((hearts.connect().await?, hearts.clone()))),
         })
     }
 
@@ -63,7 +63,7 @@ impl Hearts {
 enum HeartConnection {
     Sqlite(SqliteConnection),
     #[cfg(feature = "postgres")]
-    Postgres(Box<sqlx::PgConnection>, PostgresHearts),
+    Postgres(Box<(sqlx::PgConnection, PostgresHearts)>),
 }
 
 impl HeartConnection {
@@ -71,7 +71,7 @@ impl HeartConnection {
         Ok(match self {
             Self::Sqlite(conn) => Tx::Sqlite(conn.begin_with("BEGIN IMMEDIATE").await?),
             #[cfg(feature = "postgres")]
-            Self::Postgres(conn, hearts) => Tx::Postgres(hearts.begin(conn).await?),
+            Self::Postgres(heart) => heart.1.begin(&mut heart.0).await?,
         })
     }
 }

@@ -42,7 +42,6 @@ use heart::Hearts;
 use session::{Call, Session, Statement, statement};
 
 const NOW: Statement = statement!("now");
-const NEXT_NUMBER: Statement = statement!("next_number");
 
 /// Rows that one transaction changes at most where a call may touch the whole table, so that nobody waits long.
 const PAGE: i64 = 5_000;
@@ -172,7 +171,7 @@ impl Backend {
         match self {
             Self::Sqlite(_) => call.await,
             #[cfg(feature = "postgres")]
-            Self::Postgres(_) => crate::postgres::in_time(call).await,
+            Self::Postgres(server) => server.in_time(call).await,
         }
     }
 }
@@ -181,7 +180,7 @@ impl Backend {
 pub(crate) enum Tx<'c> {
     Sqlite(Transaction<'c, Sqlite>),
     #[cfg(feature = "postgres")]
-    Postgres(Transaction<'c, sqlx::Postgres>),
+    Postgres(Transaction<'c, sqlx::Postgres>, session::Remember),
 }
 
 impl Tx<'_> {
@@ -189,7 +188,7 @@ impl Tx<'_> {
         match self {
             Self::Sqlite(tx) => Session::Sqlite(tx),
             #[cfg(feature = "postgres")]
-            Self::Postgres(tx) => Session::Postgres(tx),
+            Self::Postgres(tx, remember) => Session::Postgres(tx, *remember),
         }
     }
 
@@ -197,7 +196,7 @@ impl Tx<'_> {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
             #[cfg(feature = "postgres")]
-            Self::Postgres(tx) => tx.commit().await?,
+            Self::Postgres(tx, _) => tx.commit().await?,
         }
         Ok(())
     }
@@ -218,20 +217,13 @@ impl Write {
         self.now.as_micros()
     }
 
-    /// Counts one up in the table `numbers`. Nobody else can until this transaction ends, so that numbers are seen in
-    /// their order.
-    async fn next_number(&mut self, name: &str) -> Step<i64> {
-        let (number,): (i64,) = NEXT_NUMBER.bind(name).one(self.conn()).await?;
-        Ok(number)
-    }
-
     /// Takes locks that only Postgres needs: SQLite has one writer.
     #[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "nothing to lock"))]
     async fn lock(&mut self, call: Call) -> Step<()> {
         match &self.tx {
             Tx::Sqlite(_) => Ok(()),
             #[cfg(feature = "postgres")]
-            Tx::Postgres(_) => call.run(self.conn()).await,
+            Tx::Postgres(..) => call.run(self.conn()).await,
         }
     }
 

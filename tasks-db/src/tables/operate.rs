@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use neartime_model::{FeatureName, FeatureVersion, Instant};
 
+use super::declare::LOCK_COMPLETIONS;
 use super::fault::Step;
 use super::records::{feature_version, number_list};
-use super::session::{Call, Statement, statement};
+use super::session::{Call, Session, Statement, statement};
 use super::{PAGE, Tasks, Write};
 use crate::{BackfillRequest, Lane, Operate, Result, RetryRequest, TasksError, WorkerSource};
 
@@ -95,7 +96,7 @@ impl Tasks {
                  backfill with the newer binary"
             ))
             .into()),
-            _ => Err(TasksError::Refused(format!("feature `{feature}` version {version} was never declared")).into()),
+            _ => Err(never_declared(feature, version).into()),
         }
     }
 
@@ -116,15 +117,21 @@ impl Tasks {
         feature: &FeatureName,
         version: FeatureVersion,
     ) -> Step<Option<Completions>> {
-        let query = FEATURE_CHECKED.bind(feature.as_str()).bind(i64::from(version.0));
-        let checked: Option<(i64, i64)> = query.optional(self.read().await?.session()).await?;
-        let Some((after, upto)) = checked else {
-            return Err(TasksError::Refused(format!("feature `{feature}` version {version} was never declared")).into());
-        };
-        let query = missing_runs(source, feature, version, Completions { after, upto }, 1);
-        let anything = query.any(self.read().await?.session()).await?;
-        let is_far_behind = upto - after > MAX_UNWRITTEN;
-        Ok((anything || is_far_behind).then_some(Completions { after, upto }))
+        let mut tx = self.read().await?;
+        let completions = unsearched(tx.session(), feature, version).await?;
+        let query = missing_runs(source, feature, version, completions, 1);
+        let anything = query.any(tx.session()).await?;
+        drop(tx);
+        let is_far_behind = completions.upto - completions.after > MAX_UNWRITTEN;
+        if !anything && !is_far_behind {
+            return Ok(None);
+        }
+        // Once more, when no number below the last is still to come.
+        let mut write = self.write().await?;
+        write.lock(LOCK_COMPLETIONS.call()).await?;
+        let completions = unsearched(write.conn(), feature, version).await?;
+        write.commit().await?;
+        Ok(Some(completions))
     }
 
     async fn arm_found(
@@ -183,6 +190,16 @@ struct Completions {
 #[derive(sqlx::FromRow)]
 struct VersionRecord {
     version: i64,
+}
+
+async fn unsearched(conn: Session<'_>, feature: &FeatureName, version: FeatureVersion) -> Step<Completions> {
+    let query = FEATURE_CHECKED.bind(feature.as_str()).bind(i64::from(version.0));
+    let (after, upto): (i64, i64) = query.optional(conn).await?.ok_or_else(|| never_declared(feature, version))?;
+    Ok(Completions { after, upto })
+}
+
+fn never_declared(feature: &FeatureName, version: FeatureVersion) -> TasksError {
+    TasksError::Refused(format!("feature `{feature}` version {version} was never declared"))
 }
 
 /// Tasks, each with its completion.

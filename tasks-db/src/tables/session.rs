@@ -43,9 +43,14 @@ pub(crate) use statement;
 /// A connection, whichever it is.
 pub(crate) enum Session<'c> {
     Sqlite(&'c mut SqliteConnection),
+    /// And whether the server may remember statements: not where the next one meets another server.
     #[cfg(feature = "postgres")]
-    Postgres(&'c mut PgConnection),
+    Postgres(&'c mut PgConnection, Remember),
 }
+
+/// Whether the server may remember a statement under a name.
+#[cfg(feature = "postgres")]
+pub(crate) type Remember = bool;
 
 /// A row that either database can give.
 #[cfg(feature = "postgres")]
@@ -141,8 +146,9 @@ impl Call {
                 sqlx::query_with(self.statement.sqlite, sqlite_arguments(&self.args)?).execute(conn).await?;
             }
             #[cfg(feature = "postgres")]
-            Session::Postgres(conn) => {
-                sqlx::query_with(self.statement.postgres, postgres_arguments(&self.args)?).execute(conn).await?;
+            Session::Postgres(conn, remember) => {
+                let args = postgres_arguments(&self.args)?;
+                sqlx::query_with(self.statement.postgres, args).persistent(remember).execute(conn).await?;
             }
         }
         Ok(())
@@ -155,18 +161,19 @@ impl Call {
                 sqlx::query_as_with::<Sqlite, R, _>(self.statement.sqlite, args).fetch_all(conn).await?
             }
             #[cfg(feature = "postgres")]
-            Session::Postgres(conn) => {
+            Session::Postgres(conn, remember) => {
                 let args = postgres_arguments(&self.args)?;
-                sqlx::query_as_with::<Postgres, R, _>(self.statement.postgres, args).fetch_all(conn).await?
+                let query = sqlx::query_as_with::<Postgres, R, _>(self.statement.postgres, args);
+                query.persistent(remember).fetch_all(conn).await?
             }
         })
     }
 
     /// The row as it is.
     #[cfg(feature = "postgres")]
-    pub(crate) async fn postgres_row(self, conn: &mut PgConnection) -> Step<PgRow> {
+    pub(crate) async fn postgres_row(self, conn: &mut PgConnection, remember: Remember) -> Step<PgRow> {
         let args = postgres_arguments(&self.args)?;
-        Ok(sqlx::query_with(self.statement.postgres, args).fetch_one(conn).await?)
+        Ok(sqlx::query_with(self.statement.postgres, args).persistent(remember).fetch_one(conn).await?)
     }
 
     /// The first row, if there is one.
@@ -187,9 +194,10 @@ impl Call {
                 sqlx::query_with(self.statement.sqlite, args).fetch_optional(conn).await?.is_some()
             }
             #[cfg(feature = "postgres")]
-            Session::Postgres(conn) => {
+            Session::Postgres(conn, remember) => {
                 let args = postgres_arguments(&self.args)?;
-                sqlx::query_with(self.statement.postgres, args).fetch_optional(conn).await?.is_some()
+                let query = sqlx::query_with(self.statement.postgres, args).persistent(remember);
+                query.fetch_optional(conn).await?.is_some()
             }
         })
     }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant as Stopwatch};
 
 use neartime_model::{
-    ChunkWidth, FeatureName, FeatureVersion, Fence, FileKey, FilePath, FileVersion, Generation, Instant, SourceName,
-    Span,
+    Chunk, ChunkWidth, FeatureName, FeatureVersion, Fence, FileKey, FilePath, FileVersion, Generation, Instant,
+    SourceName, Span,
 };
 
 use super::Tasks;
@@ -28,7 +28,10 @@ pub(crate) struct Crowd {
     pub(crate) lease: Duration,
     /// Work takes up to so long: longer than a lease, so that some are outlived.
     pub(crate) work: Duration,
-    pub(crate) time: Duration,
+    /// The crowd goes home after so many claims and lost leases,
+    pub(crate) enough: (usize, usize),
+    /// or when it gets late.
+    pub(crate) late: Duration,
     pub(crate) sabotage: Sabotage,
 }
 
@@ -83,7 +86,7 @@ pub(crate) async fn declare(db: &Tasks) {
 pub(crate) async fn share(databases: &[Arc<Tasks>], crowd: Crowd) -> Found {
     declare(&databases[0]).await;
     let world = Arc::new(Mutex::new(World::default()));
-    let end = Stopwatch::now() + crowd.time;
+    let end = Stopwatch::now() + crowd.late;
     let mut hands = Vec::new();
     for number in 0..crowd.claimers + crowd.registrars {
         let mut hand = Hand {
@@ -94,8 +97,8 @@ pub(crate) async fn share(databases: &[Arc<Tasks>], crowd: Crowd) -> Found {
             random: fastrand::Rng::with_seed(u64::try_from(number).unwrap()),
         };
         hands.push(tokio::spawn(async move {
-            while Stopwatch::now() < end {
-                if number < crowd.registrars { hand.register_one().await } else { hand.work_once().await }
+            while Stopwatch::now() < end && !hand.has_seen_enough() {
+                if number < crowd.registrars { hand.register_any().await } else { hand.work_once().await }
             }
         }));
     }
@@ -115,11 +118,21 @@ struct Hand {
 }
 
 impl Hand {
-    /// Each hand has keys of its own, so that the world knows which version came last.
-    async fn register_one(&mut self) {
+    fn has_seen_enough(&self) -> bool {
+        let found = &self.world.lock().unwrap().found;
+        found.claims >= self.crowd.enough.0 && found.leases_lost >= self.crowd.enough.1
+    }
+
+    async fn register_any(&mut self) {
         let first = ChunkWidth::TEN_MINUTES.chunk_of(Instant::from_ymd(2018, 8, 1).unwrap());
         let chunk = (0..self.random.usize(..self.crowd.chunks)).fold(first, |chunk, _| chunk.next());
-        let path = format!("path{}/", self.random.usize(..self.crowd.paths));
+        let path = FilePath::new(format!("path{}/", self.random.usize(..self.crowd.paths)));
+        self.register_one(path, chunk).await;
+        tokio::time::sleep(Duration::from_millis(self.random.u64(..40))).await;
+    }
+
+    /// Each hand has keys of its own, so that the world knows which version came last.
+    async fn register_one(&mut self, path: FilePath, chunk: Chunk) {
         let key = format!("{path}{}/{}-{}.gz", chunk.start(), self.number, self.random.u8(..4));
         let version = self.random.u32(..).to_string();
         let file = FileRegistration {
@@ -127,7 +140,7 @@ impl Hand {
             version: FileVersion::new(&*version),
             size_bytes: 1,
             source_bucket: "raw".into(),
-            file_path: FilePath::new(&*path),
+            file_path: path.clone(),
             chunk,
         };
         let registration =
@@ -135,8 +148,7 @@ impl Hand {
         while let Err(error) = self.db.register(&registration).await {
             self.outage(&error).await;
         }
-        self.world.lock().unwrap().newest.entry((path, chunk.start())).or_default().insert(key, version);
-        tokio::time::sleep(Duration::from_millis(self.random.u64(..40))).await;
+        self.world.lock().unwrap().newest.entry((path.to_string(), chunk.start())).or_default().insert(key, version);
     }
 
     async fn outage(&mut self, error: &TasksError) {
@@ -150,6 +162,9 @@ impl Hand {
             Ok(Some(claim)) => {
                 let most = u64::try_from(self.crowd.work.as_micros()).unwrap();
                 tokio::time::sleep(Duration::from_micros(self.random.u64(..most))).await;
+                if self.random.u8(..4) == 0 {
+                    self.register_one(claim.file_path.clone(), claim.chunk).await;
+                }
                 publish(&self.world, &claim);
                 while let Err(error) = complete(&self.db, &self.world, &claim, self.crowd.sabotage).await {
                     self.outage(&error).await;
@@ -222,14 +237,16 @@ fn forgive(world: &Mutex<World>, error: TasksError) -> Result<(), TasksError> {
 async fn come_to_rest(db: &Tasks, world: &Mutex<World>, crowd: Crowd) {
     let slow = Crowd { lease: Duration::from_secs(10), ..crowd };
     // So many leases are outlived that some tasks were parked for it.
-    db.retry(&RetryRequest::default()).await.unwrap();
-    while db.next_due_at(&[source()]).await.unwrap().is_some() {
-        match claim(db, world, slow).await.unwrap() {
-            Some(claim) => {
+    while db.retry(&RetryRequest::default()).await.is_err() {}
+    while !matches!(db.next_due_at(&[source()]).await, Ok(None)) {
+        // The server may still come and go.
+        match claim(db, world, slow).await {
+            Ok(Some(claim)) => {
                 publish(world, &claim);
-                complete(db, world, &claim, Sabotage::None).await.unwrap();
+                while complete(db, world, &claim, Sabotage::None).await.is_err() {}
             }
-            None => tokio::time::sleep(Duration::from_millis(5)).await,
+            Ok(None) | Err(TasksError::Unavailable { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(error) => panic!("{error:?}"),
         }
     }
 }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// What only Postgres needs: the claim in one round trip, locks, migrations.
-const ONLY_POSTGRES: [&str; 10] = [
+const ONLY_POSTGRES: [&str; 11] = [
     "claim",
+    "lock_completions",
     "lock_paths",
     "lock_tasks",
     "migration_digest",

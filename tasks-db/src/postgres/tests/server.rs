@@ -35,7 +35,8 @@ impl Scratch {
     /// Behind a pooler in transaction mode, or not.
     pub(crate) fn options_with(&self, pooled: bool) -> PostgresOptions {
         let separator = if self.url.contains('?') { '&' } else { '?' };
-        let url = format!("{}{separator}schema={}&pgbouncer={pooled}", self.url, self.schema);
+        let Self { url, schema } = self;
+        let url = format!("{url}{separator}schema={schema}&application_name={schema}&pgbouncer={pooled}");
         PostgresOptions::from_url(&url, Arc::new(SystemClock)).unwrap()
     }
 
@@ -45,6 +46,12 @@ impl Scratch {
         let script = format!("SET search_path = {}; {statements}", self.schema);
         sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut conn).await.unwrap();
         conn.close().await.unwrap();
+    }
+
+    /// Ends every connection of this test, as a server does that is restarted.
+    pub(crate) async fn cut_connections(&self) {
+        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name";
+        self.run(&format!("{cut} = '{}'", self.schema)).await;
     }
 
     pub(crate) async fn drop(self) {
