@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use neartime_ingest::channel::{EventStream, Queue};
 use neartime_ingest::key_path::path_of_key;
 use neartime_ingest::{Column, ColumnKind, Format, InputFile, Layout, Location, ReadError, Source, SourceSpec, verify};
 use neartime_model::{FileKey, FileVersion, SourceName};
@@ -384,24 +385,54 @@ async fn raw_files_are_read_through_broken_transfers() {
     assert!(matches!(verify(&source, file("other")).await, Err(ReadError::Changed { .. })));
 }
 
-/// The usual chain with nothing in it: in a process of its own, as the environment is everybody's.
-#[test]
-fn without_credentials_it_says_what_to_set() {
-    if std::env::var("NEARTIME_TEST_BARE").is_ok() {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let error =
-            runtime.block_on(async { connect("http://127.0.0.1:9").await.bucket("nt-any").get(&path("a")).await });
-        eprintln!("{}", texts(&error.unwrap_err()));
-        return;
-    }
+/// Runs one test in a process of its own, as the environment is everybody's; gives what it wrote.
+fn alone(test: &str, environment: &[(&str, &str)]) -> String {
     let home = tempfile::tempdir().unwrap();
-    let bare = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "s3::tests::without_credentials_it_says_what_to_set", "--nocapture"])
+    let ended = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("s3::tests::{test}"), "--nocapture"])
         .env_clear()
-        .envs([("NEARTIME_TEST_BARE", "1"), ("AWS_EC2_METADATA_DISABLED", "true")])
+        .envs([("NEARTIME_TEST_ALONE", "1"), ("AWS_EC2_METADATA_DISABLED", "true")])
+        .envs(environment.iter().copied())
         .env("HOME", home.path())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&bare.stderr).into_owned();
+    assert!(ended.status.success());
+    String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned()
+}
+
+fn is_alone() -> bool {
+    std::env::var("NEARTIME_TEST_ALONE").is_ok()
+}
+
+/// The usual chain with nothing in it.
+#[tokio::test]
+async fn without_credentials_it_says_what_to_set() {
+    if is_alone() {
+        let error = connect("http://127.0.0.1:9").await.bucket("nt-any").get(&path("a")).await.unwrap_err();
+        return eprintln!("{}", texts(&error));
+    }
+    let said = alone("without_credentials_it_says_what_to_set", &[]);
     assert!(said.contains("no AWS credentials were found: set AWS_ACCESS_KEY_ID"), "{said}");
+}
+
+#[tokio::test]
+async fn secrets_are_shown_nowhere() {
+    if is_alone() {
+        let proxy = faulty("http://127.0.0.1:9", |_, _| Fault::Answer(403, "SignatureDoesNotMatch")).await;
+        for endpoint in [proxy.as_str(), "http://127.0.0.1:9"] {
+            let aws = connect(endpoint).await;
+            let (store, stream) = (aws.bucket("nt-any"), aws.stream("any"));
+            let queue = aws.queue(&format!("{endpoint}/0/any")).unwrap();
+            eprintln!("{aws:?} {store:?} {store} {queue:?} {stream:?} {:?}", aws.setup());
+            eprintln!("{:?}", store.get(&path("a")).await.unwrap_err());
+            eprintln!("{:?}", Queue::receive(&queue).await.unwrap_err());
+            eprintln!("{:?}", EventStream::shards(&stream).await.unwrap_err());
+        }
+        return;
+    }
+    let secret = "sentinel-of-the-secret-key";
+    let keys =
+        [("AWS_ACCESS_KEY_ID", "AKIASENTINEL"), ("AWS_SECRET_ACCESS_KEY", secret), ("AWS_SESSION_TOKEN", secret)];
+    let said = alone("secrets_are_shown_nowhere", &keys);
+    assert!(said.contains("SignatureDoesNotMatch") && !said.contains(secret), "{said}");
 }
