@@ -57,7 +57,10 @@ impl PostgresOptions {
         let connect = PgConnectOptions::from_str(&own.url).map_err(|_| {
             refused("is not of the form `postgres://user:password@host:port/database` (percent-encode what is special)")
         })?;
-        let connect = connect.disable_statement_logging();
+        let mut connect = connect.disable_statement_logging();
+        if connect.get_application_name().is_none() {
+            connect = connect.application_name("neartime");
+        }
         let options = Self {
             connect: with_tls(connect, own.has_ssl_mode, own.allow_plaintext)?,
             schema: own.schema,
@@ -145,6 +148,9 @@ impl OwnParameters {
                 "pgbouncer" => own.pooled = flag(name, value)?,
                 "allow_plaintext" => own.allow_plaintext = flag(name, value)?,
                 "connections" => own.connections = number_of_connections(value)?,
+                _ if !is_of_libpq(name) => {
+                    return Err(refused(&format!("has an unknown parameter `{name}`")));
+                }
                 _ => {
                     own.has_ssl_mode |= matches!(name, "sslmode" | "ssl-mode");
                     own.url.push(separator);
@@ -155,6 +161,30 @@ impl OwnParameters {
         }
         Ok(own)
     }
+}
+
+/// Those that sqlx knows; it would log the value of any other.
+fn is_of_libpq(name: &str) -> bool {
+    const KNOWN: [&str; 17] = [
+        "application_name",
+        "dbname",
+        "host",
+        "hostaddr",
+        "options",
+        "password",
+        "port",
+        "ssl-ca",
+        "ssl-cert",
+        "ssl-key",
+        "ssl-mode",
+        "ssl-root-cert",
+        "sslcert",
+        "sslkey",
+        "sslmode",
+        "sslrootcert",
+        "user",
+    ];
+    KNOWN.contains(&name) || name.starts_with("options[")
 }
 
 fn flag(name: &str, value: &str) -> Result<bool> {
@@ -239,6 +269,7 @@ mod tests {
             "postgres://u:secret@127.0.0.1/tasks?schema=secret;drop",
             "postgres://u:secret@127.0.0.1/tasks?pgbouncer=secret",
             "postgres://u:secret@127.0.0.1/tasks?connections=secret",
+            "postgres://u@127.0.0.1/tasks?passwd=secret",
         ] {
             let error = options(wrong).unwrap_err();
             assert!(

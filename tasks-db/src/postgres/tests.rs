@@ -2,6 +2,7 @@
 //! schemas of its own.
 
 mod faults;
+mod plans;
 mod server;
 
 use std::sync::Arc;

@@ -255,3 +255,18 @@ fn without_nul(text: &str) -> String {
     clean.push_str(rest);
     clean
 }
+
+#[cfg(all(test, feature = "postgres"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nul_is_replaced_in_text_and_in_json() {
+        assert_eq!(without_nul("a\0b\0"), "a\u{fffd}b\u{fffd}");
+        for text in ["plain", "", "\\", "a\\b", "\\u0000", "\\\\u0000 \n \u{1f600}"] {
+            let json = serde_json::json!([text, format!("{text}\0{text}")]).to_string();
+            let clean: Vec<String> = serde_json::from_str(&without_nul(&json)).unwrap();
+            assert_eq!(clean, [text.to_owned(), format!("{text}\u{fffd}{text}")]);
+        }
+    }
+}
