@@ -1,10 +1,10 @@
-"""Compares every row of every feature. Usage: compare.py SITE PEER=FOLDER…; fails if a single row differs."""
+"""Compares every row of every feature. Usage: compare.py 3|12 SITE PEER=FOLDER…; fails if a single row differs."""
 
 import sys
 
 import duckdb
 
-FEATURES = ["user_last_login", "device_last_browse", "user_num_posts"]
+from features import FEATURES
 
 
 def count(query):
@@ -12,8 +12,8 @@ def count(query):
 
 
 def main():
-    site, *peers = sys.argv[1:]
-    for feature in FEATURES:
+    features, site, *peers = sys.argv[1:]
+    for feature in FEATURES[int(features)]:
         ours = f"select * from read_parquet('{site}/features_store/{feature}/**/*.parquet', hive_partitioning = false)"
         columns = ", ".join(column[0] for column in duckdb.sql(f"{ours} limit 0").description)
         rows = count(ours)

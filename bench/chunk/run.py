@@ -1,10 +1,11 @@
-"""The chunk benchmark: one ten-minute chunk, three features, side by side with other engines on the same files.
+"""The chunk benchmark: one ten-minute chunk of events, side by side with other engines on the same files and cores.
 
-Usage: run.py NEARTIME_BINARY [--rows 1000000] [--runs 5] [--data DIR]
+Usage: run.py NEARTIME_BINARY [--rows 1000000] [--runs 5] [--data DIR] [--wikiticker TAR] [--only PART…]
 
-For each key order it times, in turn and on the same cores, whole processes: `igzip -d` of the same files to nowhere,
-neartime to Parquet (and to Parquet and SQLite), DuckDB, chDB and Polars to Parquet. Then it compares every row of every
-feature between neartime and each peer, and fails if a single one differs. It prints medians and ratios.
+Parts: `first` and `last` (three features, by where the wanted keys stand in the line), `twelve` (features), `big` (the chunk as one
+file), `memory` (ten times the events), `small` (418 small files of a real day; needs --wikiticker, raw-data-reservoir.tar).
+Every figure is that of whole processes, taken in turn; medians and ratios are printed. What neartime and its peers wrote is then
+compared row by row, and a single difference fails the benchmark.
 """
 
 import argparse
@@ -15,20 +16,140 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tarfile
 import time
+
+from features import RUST, tables
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PEERS = ["duckdb", "chdb", "polars"]
-RAW = "olx/android/2018/08/01/*.gz"
+FOLDER = "olx/android/2018/08/01"
+ONLINE = '[online_store]\nurl = "sqlite://online.db"\n'
+PARQUET, BOTH = "neartime, Parquet", "neartime, Parquet and SQLite"
 
 
-def generate(data, rows, order):
-    target = os.path.join(data, f"{order}-{rows}")
-    if not os.path.exists(os.path.join(target, "complete")):
-        shutil.rmtree(target, ignore_errors=True)
-        subprocess.run([sys.executable, os.path.join(HERE, "generate.py"), target, "--rows", str(rows), "--order", order], check=True)
-        open(os.path.join(target, "complete"), "w").close()
-    return target
+class Bench:
+    def __init__(self, options):
+        self.binary, self.rows, self.runs = os.path.abspath(options.binary), options.rows, options.runs
+        self.data, self.wikiticker = options.data, options.wikiticker
+        self.site = os.path.abspath(os.path.join(options.data, "site"))
+        self.chunk_toml = open(os.path.join(HERE, "neartime.toml")).read()
+
+    def generate(self, order):
+        target = os.path.join(self.data, f"{order}-{self.rows}")
+        if not os.path.exists(os.path.join(target, "complete")):
+            shutil.rmtree(target, ignore_errors=True)
+            script = [sys.executable, os.path.join(HERE, "generate.py"), target]
+            subprocess.run([*script, "--rows", str(self.rows), "--order", order], check=True)
+            open(os.path.join(target, "complete"), "w").close()
+        return target
+
+    def neartime(self, raw, online, config=None):
+        """One run at a site made from nothing."""
+        config = config or self.chunk_toml
+        shutil.rmtree(self.site, ignore_errors=True)
+        os.makedirs(self.site)
+        os.symlink(os.path.abspath(raw), os.path.join(self.site, "raw"))
+        with open(os.path.join(self.site, "neartime.toml"), "w") as file:
+            file.write(config if online else config.replace(ONLINE, ""))
+        return timed([self.binary, "run", "--once"], cwd=self.site)
+
+    def measure(self, works):
+        """Medians of wall seconds, CPU seconds and peak memory of each work; the works take turns."""
+        figures = {work: [] for work in works}
+        for _ in range(self.runs):
+            for work, run in works.items():
+                figures[work].append(run())
+        return {work: [statistics.median(column) for column in zip(*runs)] for work, runs in figures.items()}
+
+    def against_peers(self, raw, features, peers, config=None):
+        files = sorted(glob.glob(os.path.join(raw, FOLDER, "*.gz")))
+        outs = {peer: os.path.join(self.data, f"out-{peer}") for peer in PEERS}
+        works = {
+            "igzip": lambda: igzip(files),
+            PARQUET: lambda: self.neartime(raw, False, config),
+            BOTH: lambda: self.neartime(raw, True, config),
+        }
+        for peer in peers:
+            command = [sys.executable, os.path.join(HERE, "peers.py"), peer, os.path.join(raw, FOLDER, "*.gz"), outs[peer]]
+            environment = {**os.environ, "POLARS_MAX_THREADS": "2"}
+            works[peer] = lambda command=command: timed([*command, str(features)], env=environment)
+        medians = self.measure(works)
+        best = min(medians[peer][0] for peer in peers)
+        for work, figures in medians.items():
+            tell(work, figures, f"{best / figures[0]:5.2f}x the best peer's speed")
+        print(f"  {PARQUET}: {medians[PARQUET][0] / medians['igzip'][0]:.2f}x the time of igzip")
+        # In a process of its own: what it loads would count as the peak memory of the next runs, which begin as its copies.
+        compare = [sys.executable, os.path.join(HERE, "compare.py"), str(features), self.site]
+        subprocess.run([*compare, *(f"{peer}={outs[peer]}" for peer in peers)], check=True)
+        return medians
+
+    def first(self):
+        medians = self.against_peers(self.generate("first"), 3, PEERS)
+        added = medians[BOTH][0] - medians[PARQUET][0]
+        rows = self.rows_published()
+        print(f"  online: {rows} rows in {added:.3f} s more, {rows / max(added, 0.001):,.0f} rows/s")
+
+    def last(self):
+        self.against_peers(self.generate("last"), 3, PEERS)
+
+    def twelve(self):
+        raw = self.generate("first")
+        three = self.measure({PARQUET: lambda: self.neartime(raw, False)})[PARQUET][0]
+        medians = self.against_peers(raw, 12, ["duckdb", "polars"], self.chunk_toml + tables())
+        print(f"  12 features: {medians[PARQUET][0] / three:.2f}x the time of 3")
+
+    def big(self):
+        """Inflating and parsing one file cannot be shared out over cores, but they can overlap."""
+        raws = {}
+        parts = sorted(glob.glob(os.path.join(self.generate("first"), FOLDER, "*.gz")))
+        for kind, command in {"gz": ["cat"], "plain": ["igzip", "-d", "-c"]}.items():
+            raws[kind] = os.path.join(self.data, f"big-{kind}-{self.rows}")
+            target = os.path.join(raws[kind], FOLDER, "201808-01-101000.gz")
+            if not os.path.exists(target):
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                with open(target + ".part", "wb") as file:
+                    for part in parts:
+                        subprocess.run([*command, part], stdout=file, check=True)
+                os.rename(target + ".part", target)
+        medians = self.measure({
+            "igzip, one core": lambda: igzip([os.path.join(raws["gz"], FOLDER, "201808-01-101000.gz")]),
+            "neartime, inflated file": lambda: self.neartime(raws["plain"], False),
+            "neartime, gz file": lambda: self.neartime(raws["gz"], False),
+        })
+        for work, figures in medians.items():
+            tell(work, figures)
+        slowest = max(medians["igzip, one core"][0], medians["neartime, inflated file"][0])
+        print(f"  {medians['neartime, gz file'][0] / slowest:.2f}x the slower of the stages alone")
+
+    def memory(self):
+        raw = os.path.join(self.data, f"ten-{self.rows}")
+        shutil.rmtree(raw, ignore_errors=True)
+        os.makedirs(os.path.join(raw, FOLDER))
+        for at, file in enumerate(sorted(glob.glob(os.path.join(self.generate("first"), FOLDER, "*.gz"))) * 10):
+            os.link(file, os.path.join(raw, FOLDER, f"201808-01-101{at // 6}{at % 6}0.gz"))
+        for work, online in [(PARQUET, False), (BOTH, True)]:
+            tell(f"{work}, 10x", self.neartime(raw, online))
+
+    def small(self):
+        if not self.wikiticker:
+            print("  left out: --wikiticker tells where raw-data-reservoir.tar is")
+            return
+        raw = os.path.join(self.data, "wikiticker")
+        if not os.path.exists(raw):
+            with tarfile.open(self.wikiticker) as archive:
+                archive.extractall(raw + ".part", filter="data")
+            os.rename(raw + ".part", raw)
+        config = open(os.path.join(HERE, "wikiticker.toml")).read()
+        raw = os.path.join(raw, "in/edits/wikipedia")
+        works = {PARQUET: lambda: self.neartime(raw, False, config), BOTH: lambda: self.neartime(raw, True, config)}
+        for work, figures in self.measure(works).items():
+            tell(work, figures, f"{140 / figures[0]:.0f} chunks/s")
+
+    def rows_published(self):
+        stores = [f"select id from read_parquet('{self.site}/features_store/{name}/**/*.parquet')" for name in RUST]
+        query = f"import duckdb; print(duckdb.sql({' union all '.join(stores)!r}).count('*').fetchall()[0][0])"
+        return int(subprocess.run([sys.executable, "-c", query], check=True, capture_output=True, text=True).stdout)
 
 
 def timed(command, **options):
@@ -43,54 +164,30 @@ def timed(command, **options):
     return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def neartime(binary, raw, site, online):
-    """A site made from nothing for each run; the offline-only run has features whose rows are published to Parquet alone."""
-    shutil.rmtree(site, ignore_errors=True)
-    os.makedirs(site)
-    os.symlink(os.path.abspath(raw), os.path.join(site, "raw"))
-    config = open(os.path.join(HERE, "neartime.toml")).read()
-    if not online:
-        config = config.replace('[online_store]\nurl = "sqlite://online.db"\n', "")
-    with open(os.path.join(site, "neartime.toml"), "w") as file:
-        file.write(config)
-    return timed([binary, "run", "--once"], cwd=site)
+def igzip(files):
+    return timed(["sh", "-c", "printf '%s\\n' \"$@\" | xargs -P 2 -n 1 igzip -d -c", "sh", *files])
+
+
+def tell(work, figures, more=""):
+    wall, cpu, peak = figures
+    print(f"  {work:34} {wall:7.3f} s wall {cpu:7.3f} s cpu {peak:7.0f} MB   {more}", flush=True)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parts = ["first", "last", "twelve", "big", "memory", "small"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary")
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--data", default="target/bench")
+    parser.add_argument("--wikiticker", default=os.environ.get("WIKITICKER"))
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     options = parser.parse_args()
-    binary = os.path.abspath(options.binary)
+    bench = Bench(options)
     print(f"machine: {os.cpu_count()} cores, {platform.machine()}; {options.rows} rows; medians of {options.runs} runs")
-    for order in ["first", "last"]:
-        raw = generate(options.data, options.rows, order)
-        files = sorted(glob.glob(os.path.join(raw, RAW)))
-        site = os.path.abspath(os.path.join(options.data, "site"))
-        outs = {peer: os.path.join(options.data, f"out-{peer}") for peer in PEERS}
-        environment = {**os.environ, "POLARS_MAX_THREADS": "2"}
-        works = {
-            "igzip": lambda: timed(["sh", "-c", "printf '%s\\n' \"$@\" | xargs -P 2 -n 1 igzip -d -c", "sh", *files]),
-            "neartime, Parquet": lambda: neartime(binary, raw, site, False),
-            "neartime, Parquet and SQLite": lambda: neartime(binary, raw, site, True),
-        }
-        for peer in PEERS:
-            command = [sys.executable, os.path.join(HERE, "peers.py"), peer, os.path.join(raw, RAW), outs[peer]]
-            works[peer] = lambda command=command: timed(command, env=environment)
-        figures = {work: [] for work in works}
-        for _ in range(options.runs):
-            for work, run in works.items():
-                figures[work].append(run())
-        print(f"wanted keys {order}:")
-        medians = {work: [statistics.median(column) for column in zip(*runs)] for work, runs in figures.items()}
-        best = min(medians[peer][0] for peer in PEERS)
-        for work, (wall, cpu, peak) in medians.items():
-            print(f"  {work:30} {wall:7.3f} s wall {cpu:7.3f} s cpu {peak:7.0f} MB   {best / wall:5.2f}x the best peer's speed")
-        # In a process of its own: what it loads would count as the peak memory of the next runs, which begin as its copies.
-        compare = [sys.executable, os.path.join(HERE, "compare.py"), site, *(f"{peer}={out}" for peer, out in outs.items())]
-        subprocess.run(compare, check=True)
+    for part in options.only:
+        print(f"{part}:", flush=True)
+        getattr(bench, part)()
 
 
 if __name__ == "__main__":
