@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use neartime_model::{ChunkWidth, Fence, Generation, Span};
 
@@ -54,6 +54,26 @@ pub(super) async fn paths_take_turns(bench: Bench) {
         bench.finish(&claim).await;
     }
     assert_eq!(last_served.len(), PATHS);
+}
+
+pub(super) async fn many_claimers_take_different_tasks(bench: Bench) {
+    let bench = bench.declared().await;
+    let files = (0..16).map(|number| {
+        let start = format!("2018-08-01T{:02}:00:00Z", number / 2);
+        file(&format!("path{}/", number % 2), &start, "one.gz", "v1")
+    });
+    bench.register(files.collect()).await;
+    let claimers: Vec<_> = (0..16)
+        .map(|_| {
+            let bench = bench.clone();
+            tokio::spawn(async move { bench.claim_some().await.lease.task })
+        })
+        .collect();
+    let mut taken = HashSet::new();
+    for claimer in claimers {
+        assert!(taken.insert(claimer.await.unwrap()), "each its own");
+    }
+    assert!(bench.claim().await.is_none());
 }
 
 pub(super) async fn the_oldest_chunk_of_a_path_comes_first(bench: Bench) {

@@ -47,6 +47,26 @@ pub(super) async fn the_same_version_changes_nothing(bench: Bench) {
     assert_eq!(bench.register(Vec::new()).await, Registered::default());
 }
 
+pub(super) async fn of_many_who_see_a_version_one_registers_it(bench: Bench) {
+    let bench = bench.declared().await;
+    let files: Vec<_> = (0..40).map(|name| file("p/", "2018-08-01T10:40:00Z", &format!("{name}.gz"), "v1")).collect();
+    let hands: Vec<_> = (0..8)
+        .map(|_| {
+            let (bench, files) = (bench.clone(), files.clone());
+            tokio::spawn(async move { bench.register(files).await })
+        })
+        .collect();
+    let mut all = Registered::default();
+    for hand in hands {
+        let registered = hand.await.unwrap();
+        all.files += registered.files;
+        all.created += registered.created;
+        all.rearmed += registered.rearmed;
+    }
+    assert_eq!(all, Registered { files: 40, created: 1, rearmed: 0 });
+    assert_eq!(bench.only().await.generation, Generation(40));
+}
+
 pub(super) async fn a_version_seen_before_is_news_again(bench: Bench) {
     let bench = bench.declared().await;
     let version = |version| file("p/", "2018-08-01T10:40:00Z", "one.gz", version);

@@ -51,6 +51,7 @@ macro_rules! cases {
 cases! {
     intake::the_seeds_paths_give_its_two_rows,
     intake::the_same_version_changes_nothing,
+    intake::of_many_who_see_a_version_one_registers_it,
     intake::a_version_seen_before_is_news_again,
     intake::a_chunk_that_is_not_due_stays_so,
     intake::a_late_file_arms_a_task_in_any_state,
@@ -61,6 +62,7 @@ cases! {
     declare::a_feature_may_grow_and_be_older,
     claims::nothing_is_claimed_before_it_is_due,
     claims::paths_take_turns,
+    claims::many_claimers_take_different_tasks,
     claims::the_oldest_chunk_of_a_path_comes_first,
     claims::a_claim_carries_the_newest_version_of_each_key,
     claims::an_expired_lease_is_taken_over_and_worth_nothing,
