@@ -322,7 +322,7 @@ async fn records_become_raw_files_once() {
     let read_and_put = async || {
         let mut reader = stream.open(&shard.id, &Position::Oldest).await.unwrap();
         let (records, _) = read_all(&mut reader).await;
-        let mut cutter = Cutter::new(reservoir.clone(), shard.id.clone(), CutLimits::default());
+        let mut cutter = Cutter::new(reservoir.clone(), shard.id.clone(), CutLimits::of(reservoir.source()));
         let (mut files, begun) = (Vec::new(), std::time::Instant::now());
         for (number, record) in records.iter().enumerate() {
             files.extend(cutter.add(record, begun).unwrap());

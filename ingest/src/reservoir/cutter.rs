@@ -11,6 +11,11 @@ use neartime_model::{Chunk, FileKey, FilePath, Instant};
 use super::names::Reservoir;
 use crate::channel::{Place, Record, ShardId};
 use crate::layout::FormatError;
+use crate::source::{Due, Source};
+
+const MIN_AGE: Duration = Duration::from_secs(1);
+const MAX_AGE: Duration = Duration::from_secs(60);
+const LANDING_AGE: Duration = Duration::from_secs(10);
 
 /// How much a file holds at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +26,16 @@ pub struct CutLimits {
     pub age: Duration,
 }
 
-impl Default for CutLimits {
-    /// 16 MiB as stored, one minute.
-    fn default() -> Self {
-        Self { bytes: 16 << 20, age: Duration::from_secs(60) }
+impl CutLimits {
+    /// 16 MiB as stored. Records wait for a third of the source's delay at most, so that those of a chunk's last
+    /// seconds are registered before it is due and do not make it due again; where it is due at its first file, for ten
+    /// seconds.
+    pub fn of(source: &Source) -> Self {
+        let age = match source.due {
+            Due::End => (source.delay.to_std() / 3).clamp(MIN_AGE, MAX_AGE),
+            Due::Landing => LANDING_AGE,
+        };
+        Self { bytes: 16 << 20, age }
     }
 }
 

@@ -14,7 +14,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use super::*;
 use crate::channel::{Place, Record, ShardId};
 use crate::layout::Layout;
-use crate::source::{Column, ColumnKind, Delimited, Format, Header, Source, SourceSpec};
+use crate::source::{Column, ColumnKind, Delimited, Due, Format, Header, Source, SourceSpec};
 use crate::testing::{directory, memory};
 
 const LAYOUT: &str = "%Y/%m/%d/%H%M-{shard}-{sequence}.gz";
@@ -29,6 +29,10 @@ fn source(store: &Arc<InMemory>, layout: &str) -> Arc<Source> {
 
 fn cutter(store: &Arc<InMemory>, limits: CutLimits) -> Cutter {
     Cutter::new(Reservoir::new(source(store, LAYOUT)).unwrap(), ShardId::new(SHARD), limits)
+}
+
+fn limits() -> CutLimits {
+    CutLimits::of(&source(&Arc::new(InMemory::new()), LAYOUT))
 }
 
 fn at(text: &str) -> Instant {
@@ -81,7 +85,7 @@ fn only_sources_with_room_for_shard_and_sequence() {
 #[test]
 fn cuts_at_the_edge_of_a_chunk_and_names_what_is_in_it() {
     let store = Arc::new(InMemory::new());
-    let mut cutter = cutter(&store, CutLimits::default());
+    let mut cutter = cutter(&store, limits());
     let now = Monotonic::now();
     let mut files = Vec::new();
     for record in [
@@ -109,6 +113,17 @@ fn cuts_at_the_edge_of_a_chunk_and_names_what_is_in_it() {
         assert_eq!(source.width.chunk_of(matched.at), file.chunk);
         assert_eq!(matched.row_captures[0], "000000000003");
     }
+}
+
+#[test]
+fn records_wait_no_longer_than_their_chunk_can() {
+    let age = |delay: &str, due: Due| {
+        let base = source(&Arc::new(InMemory::new()), LAYOUT);
+        let spec = SourceSpec { delay: delay.parse().unwrap(), due, ..(**base).clone() };
+        CutLimits::of(&Source::new(spec).unwrap()).age.as_secs()
+    };
+    assert_eq!([age("3m", Due::End), age("30s", Due::End), age("0s", Due::End), age("2h", Due::End)], [60, 10, 1, 60]);
+    assert_eq!(age("3m", Due::Landing), 10);
 }
 
 #[test]
@@ -142,7 +157,7 @@ async fn a_name_is_given_once() {
     let store = Arc::new(InMemory::new());
     let reservoir = Reservoir::new(source(&store, LAYOUT)).unwrap();
     let file = |data: &str| {
-        let mut cutter = cutter(&store, CutLimits::default());
+        let mut cutter = cutter(&store, limits());
         cutter.add(&record("7", "10:42:00", data), Monotonic::now()).unwrap();
         cutter.flush().unwrap().unwrap()
     };

@@ -24,7 +24,8 @@ pub(super) struct Events {
 
 impl Events {
     pub(super) fn new(reservoir: Reservoir, shard: ShardId, clock: Arc<dyn Clock>) -> Self {
-        let cutter = Cutter::new(reservoir.clone(), shard, CutLimits::default());
+        let limits = CutLimits::of(reservoir.source());
+        let cutter = Cutter::new(reservoir.clone(), shard, limits);
         Self { reservoir, clock, cutter: Some(cutter), end: None, done: None }
     }
 
