@@ -9,6 +9,9 @@ use neartime_model::Fence;
 use super::{OnlineStore, publish_online};
 use crate::{FeaturesStore, StoreError};
 
+/// Files that are replayed at the same time: one of few rows is done before a server has begun to be busy.
+const REPLAYS: usize = 8;
+
 /// What a rebuild replayed so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rebuilt {
@@ -37,10 +40,12 @@ pub async fn rebuild_latest(
     online.ensure(table).await?;
     online.truncate(table).await?;
     let mut done = Rebuilt::default();
-    let mut files = offline.files(table)?;
-    while let Some(file) = files.try_next().await? {
-        // Rows of this layout carry their event time: any fence will do.
-        done.rows += publish_online(offline, online, &file, Fence::default()).await?.rows;
+    let files = offline.files(table)?;
+    // Rows of this layout carry their event time: any order and any fence will do.
+    let replays = files.map_ok(|file| async move { publish_online(offline, online, &file, Fence::default()).await });
+    let mut replays = replays.try_buffer_unordered(REPLAYS);
+    while let Some(replayed) = replays.try_next().await? {
+        done.rows += replayed.rows;
         done.files += 1;
         progress(done);
     }
