@@ -32,7 +32,7 @@ pub enum ReservoirError {
         location: String,
         /// What the bucket said.
         #[source]
-        cause: Error,
+        cause: Box<Error>,
     },
     /// Another file has the name: two streams fill one source, or the stream was made anew.
     #[error("the name `{key}` at `{location}` is taken by other events: does another stream fill this source?")]
@@ -135,7 +135,7 @@ impl Putting<'_> {
 
     fn unavailable(&self, doing: &'static str, cause: Error) -> ReservoirError {
         let location = self.reservoir.source().location.to_string();
-        ReservoirError::Unavailable { doing, key: self.file.key.clone(), location, cause }
+        ReservoirError::Unavailable { doing, key: self.file.key.clone(), location, cause: Box::new(cause) }
     }
 }
 

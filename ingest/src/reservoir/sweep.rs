@@ -39,7 +39,7 @@ pub async fn sweep(reservoir: &Reservoir, now: Instant, ledger: &dyn Ledger) -> 
         doing,
         key: key.clone(),
         location: location.to_string(),
-        cause,
+        cause: Box::new(cause),
     };
     let nothing = FileKey::new("");
     let (mut swept, mut batch) = (Swept::default(), Vec::new());
