@@ -41,14 +41,11 @@ const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection that lay idle for so long is tried before it is used.
 const TRUSTED: Duration = Duration::from_secs(1);
 
-/// Connections that may turn out broken one after the other before a call gives up.
-const MAX_BEGINS: u32 = 4;
-
 /// Connections to one server.
 #[derive(Debug)]
 pub(crate) struct PostgresBackend {
     pool: PgPool,
-    /// A call ran out of time, so connections may be half open.
+    /// A call ran out of time, so connections may be half open: each is tried when it comes back.
     suspects: Arc<AtomicBool>,
     hearts: PostgresHearts,
     pub(crate) clock: DbClock,
@@ -90,14 +87,13 @@ impl PostgresBackend {
 
     /// A connection that broke while it lay in the pool is replaced: nothing has begun.
     async fn begin(&self, statement: &str) -> Step<Transaction<'static, Postgres>> {
-        let mut tries = 1;
-        loop {
-            let begun = self.pool.begin_with(AssertSqlSafe(statement.to_owned())).await.map_err(Fault::from);
-            match begun {
-                Err(fault) if fault.is_loss() && tries < MAX_BEGINS => tries += 1,
+        for _ in 0..self.pool.size() {
+            match self.pool.begin_with(AssertSqlSafe(statement.to_owned())).await.map_err(Fault::from) {
+                Err(fault) if fault.is_loss() => {}
                 begun => return begun,
             }
         }
+        Ok(self.pool.begin_with(AssertSqlSafe(statement.to_owned())).await?)
     }
 
     /// Gives a call its time.

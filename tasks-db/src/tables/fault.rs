@@ -41,8 +41,8 @@ impl Fault {
     pub(crate) fn is_loss(&self) -> bool {
         match self {
             Self::Sql(sqlx::Error::Io(_)) => true,
-            // The server is told to stop, or its neighbour crashed.
-            Self::Sql(error) => sql_state(error).is_some_and(|state| state.starts_with("57P0")),
+            // The server is told to stop, its neighbour crashed, or the transaction lay idle for too long.
+            Self::Sql(error) => sql_state(error).is_some_and(|state| state.starts_with("57P0") || state == "25P03"),
             Self::Told(_) | Self::Late => false,
         }
     }
