@@ -5,7 +5,7 @@ CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 SERVERS = --features neartime/servers
 
-.PHONY: help demo test test-embedded test-faults lint clippy fmt install bench services tools clippy-tools python
+.PHONY: help demo demo-services test test-embedded test-faults lint clippy fmt install bench services tools clippy-tools python
 
 help:
 	@echo 'make demo     build, make a small raw reservoir, run everything on it, show what came out'
@@ -13,6 +13,7 @@ help:
 	@echo 'make install  build for real use (release) and install the neartime binary'
 	@echo 'make bench    compare speed and memory with other engines (see bench/)'
 	@echo
+	@echo 'make demo-services  the demo on PostgreSQL, Cassandra and moto instead of SQLite and directories'
 	@echo 'make test-embedded  the tests that need no server, with the default features'
 	@echo 'make test-faults    the long fault tests: half an hour of killed workers and failing services'
 	@echo 'make services       start the servers and leave them running, so that tests start at once (infra/dev/services)'
@@ -20,6 +21,11 @@ help:
 
 demo: tools
 	$(CARGO) run --locked --package neartime -- demo
+
+# The demo once more on PostgreSQL, Cassandra and moto, which stay up afterwards.
+demo-services: tools python
+	$(CARGO) build --locked --package neartime $(SERVERS)
+	infra/dev/demo
 
 # Everything, against real servers: what was not running before is stopped afterwards.
 test: tools clippy python

@@ -3,4 +3,5 @@
 mod end_to_end;
 mod faults;
 mod refusals;
+mod streams;
 mod tools;

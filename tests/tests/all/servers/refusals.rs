@@ -117,7 +117,7 @@ fn a_bucket_that_is_not_there() {
     for place in ["raw", "features"] {
         let written = format!("s3://{}/{place}", stage.bucket());
         let site = stage.site(BINARY, &config(&stage, "").replace(&written, &format!("s3://nobodys-bucket/{place}")));
-        assert_refused(&site, &["nobodys-bucket"]);
+        assert_refuses(&site, &["check"], &["nobodys-bucket"]);
     }
 }
 
@@ -127,7 +127,7 @@ fn a_bucket_that_refuses_us() {
     let proxy = FaultProxy::start(stage.aws().server().parse().unwrap(), 1).unwrap();
     proxy.deny();
     let site = stage.site(BINARY, &config(&stage, "")).with_variable("NEARTIME_S3__ENDPOINT", &proxy.url());
-    assert_refused(&site, &["AccessDenied", &stage.bucket()]);
+    assert_refuses(&site, &["check"], &["AccessDenied", &stage.bucket()]);
 }
 
 #[test]
