@@ -121,3 +121,11 @@ impl Site {
         files
     }
 }
+
+/// The part of a Parquet file that holds its rows: all but the footer, which also says where the raw files lay.
+pub fn rows_of_parquet(file: &[u8]) -> &[u8] {
+    let (rest, magic) = file.split_last_chunk::<4>().expect("a Parquet file");
+    assert_eq!(magic, b"PAR1");
+    let (rest, length) = rest.split_last_chunk::<4>().expect("the footer's length");
+    &rest[..rest.len() - u32::from_le_bytes(*length) as usize]
+}

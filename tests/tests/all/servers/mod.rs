@@ -2,6 +2,7 @@
 
 mod end_to_end;
 mod faults;
+mod operations;
 mod refusals;
 mod streams;
 mod tools;
