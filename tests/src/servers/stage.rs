@@ -87,7 +87,7 @@ endpoint = "{}"
 path_style = true
 [run]
 workers = 2
-lease = "4s"
+lease = "10s"
 "#,
             self.postgres_url(),
             self.bucket(),

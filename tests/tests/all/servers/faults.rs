@@ -16,13 +16,16 @@ use super::end_to_end::tasks;
 use crate::BINARY;
 
 const WORKERS: usize = 4;
-const LEASE: Duration = Duration::from_secs(4);
+const LEASE: Duration = Duration::from_secs(10);
+/// … or when nothing has moved for so long.
+const STANDSTILL: Duration = Duration::from_secs(30);
 const FAILING_PER_THOUSAND: u32 = 50;
 
 /// How much of it: the short form runs with every change, the long one with `make test-faults`.
 struct Form {
     chunks: u32,
-    kill_every: Duration,
+    /// A worker is killed after so many completed claims, however fast the machine is …
+    kill_after: u64,
     pauses: u32,
     postgres_crashes: u32,
     cassandra_outage: Option<Duration>,
@@ -32,15 +35,15 @@ struct Form {
 
 const SHORT: Form = Form {
     chunks: 150,
-    kill_every: Duration::from_secs(4),
+    kill_after: 6,
     pauses: 1,
     postgres_crashes: 1,
     cassandra_outage: None,
-    rest_within: Duration::from_secs(180),
+    rest_within: Duration::from_secs(400),
 };
 const LONG: Form = Form {
     chunks: 2_000,
-    kill_every: Duration::from_secs(5),
+    kill_after: 20,
     pauses: 4,
     postgres_crashes: 2,
     cassandra_outage: Some(Duration::from_secs(30)),
@@ -67,7 +70,8 @@ fn killed_paused_and_refused_workers_leave_what_one_would_have_left() {
         stage.put_raw(key, gzip(lines));
     }
     proxy.fail(FAILING_PER_THOUSAND);
-    let mut chaos = Chaos { form: &form, own: &own, fleet: &mut fleet, rng: Rng::with_seed(seed), kills: 0 };
+    let mut chaos =
+        Chaos { form: &form, stage: &stage, own: &own, fleet: &mut fleet, rng: Rng::with_seed(seed), kills: 0 };
     let mut late_files = late.iter();
     chaos.reign(|| {
         for (key, lines) in late_files.by_ref().take(1 + form.chunks as usize / 60) {
@@ -148,8 +152,15 @@ fn done(stage: &Stage) -> u64 {
     stage.try_postgres(count).and_then(|rows| rows.first()?.parse().ok()).unwrap_or_default()
 }
 
+/// Claims that were completed so far.
+fn completed(stage: &Stage) -> u64 {
+    let number = "select value::text from numbers where name = 'completions'";
+    stage.try_postgres(number).and_then(|rows| rows.first()?.parse().ok()).unwrap_or_default()
+}
+
 struct Chaos<'c, 's> {
     form: &'c Form,
+    stage: &'c Stage,
     own: &'c OwnServers,
     fleet: &'c mut Fleet<'s>,
     rng: Rng,
@@ -166,7 +177,7 @@ impl Chaos<'_, '_> {
         self.rng.shuffle(&mut planned);
         let mut is_enough = false;
         while !(is_enough && planned.is_empty()) {
-            std::thread::sleep(self.form.kill_every);
+            self.let_them_work();
             let worker = self.rng.usize(..WORKERS);
             self.fleet.kill(worker);
             self.kills += 1;
@@ -179,11 +190,18 @@ impl Chaos<'_, '_> {
         }
     }
 
+    fn let_them_work(&self) {
+        let (begin, before) = (Instant::now(), completed(self.stage));
+        while completed(self.stage) < before + self.form.kill_after && begin.elapsed() < STANDSTILL {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
     /// A worker sleeps past its lease, in the middle of whatever it did, and wakes up as if nothing had been.
     fn freeze(&mut self) {
         let worker = self.rng.usize(..WORKERS);
         self.fleet.pause(worker);
-        std::thread::sleep(LEASE * 2);
+        std::thread::sleep(LEASE + LEASE / 2);
         self.fleet.resume(worker);
     }
 

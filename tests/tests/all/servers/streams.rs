@@ -72,9 +72,10 @@ fn events_are_neither_lost_nor_doubled() {
     producer.send(40);
     std::thread::sleep(Duration::from_secs(8));
     fleet.kill(1);
-    fleet.terminate();
+    // No clean end: what they held unwritten is read again by whoever comes next.
+    drop(fleet);
     // The leases of the killed must run out before somebody else may read their shards.
-    wait_until("the last record being read", 60, || {
+    wait_until("the last record being read", 240, || {
         std::thread::sleep(Duration::from_secs(2));
         site.run_once(0);
         counted(&site) == producer.sent
@@ -98,7 +99,7 @@ fn keys_tell_of_files_that_listing_does_not_look_for() {
     };
     put(20, "00");
     let fleet = Fleet::start(&site, 2);
-    wait_until("the newest day being listed", 60, || counted(&site).contains_key("u20"));
+    wait_until("the newest day being listed", 180, || counted(&site).contains_key("u20"));
     stage.aws().split_shard(&stream);
     for day in 1..=10 {
         put(day, "00+ é");
@@ -106,7 +107,7 @@ fn keys_tell_of_files_that_listing_does_not_look_for() {
         let record = if day % 2 == 0 { format!("s3://{}/{key}", stage.bucket()) } else { key };
         stage.aws().put_record(&stream, &day.to_string(), &BASE64_STANDARD.encode(record));
     }
-    wait_until("the files that the stream told of", 60, || counted(&site).len() == 11);
+    wait_until("the files that the stream told of", 240, || counted(&site).len() == 11);
     assert!(counted(&site).values().all(|count| *count == 1));
     fleet.terminate();
 }
