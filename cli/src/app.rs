@@ -8,7 +8,7 @@ use neartime_air::UdbTable;
 use neartime_engine::Feature;
 use neartime_ingest::RawTable;
 use neartime_model::{Clock, SystemClock};
-use neartime_scheduler::{CronJob, Edges, Observer, Settings};
+use neartime_scheduler::{CronJob, Edges, Observer, RegisteredFiles, Settings};
 use neartime_stores::{FeaturesStore, OnlineStore, SqlSession};
 use neartime_tasks_db::{TasksDb, check_clock};
 
@@ -122,10 +122,13 @@ impl App {
         let memory = usize::try_from(self.config.run.memory.0).unwrap_or(usize::MAX);
         let runtime = RuntimeEnvBuilder::new().with_memory_limit(memory, 1.0).build_arc()?;
         let mut session = SqlSession::new((*self.offline()?).clone(), Arc::clone(&runtime), cores());
-        let registry = self.registry()?;
+        let (registry, tasks) = (self.registry()?, self.tasks().await?);
         for work in &registry.sources {
-            let raw = Arc::new(RawTable::new(Arc::clone(&work.source)));
-            session = session.with_table("raw", work.source.name.as_str(), raw);
+            let mut raw = RawTable::new(Arc::clone(&work.source));
+            if self.config.is_filled_from_stream(&work.source.name) {
+                raw = raw.registered_in(Arc::new(RegisteredFiles::new(Arc::clone(&tasks), work.source.name.clone())));
+            }
+            session = session.with_table("raw", work.source.name.as_str(), Arc::new(raw));
             for feature in &work.features {
                 session = session.with_feature(Arc::clone(feature.table()));
             }
@@ -142,7 +145,7 @@ impl App {
                 }
             }
         }
-        let quarantine = quarantine_table::table(self.tasks().await?)?;
+        let quarantine = quarantine_table::table(tasks)?;
         Ok(session.with_plain_table("quarantine", quarantine))
     }
 

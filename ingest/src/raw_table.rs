@@ -1,11 +1,13 @@
 //! `raw.<source>`: the raw lines as a SQL table.
 //!
 //! It lists the files of the layout times that a query asks for and reads them by the same rules as a task does; what
-//! those rules refuse is told to the log. It knows no tasks: files that were never registered are seen too.
+//! those rules refuse is told to the log. It knows no tasks: files that were never registered are seen too, unless the
+//! source is filled from a stream, of which only registered files count.
 
 mod range;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -25,6 +27,7 @@ use tokio::sync::mpsc;
 use crate::discover::{Found, Scope, discover};
 use crate::read::{DEFAULT_BATCH_ROWS, InputFile, ReadError, ReadRequest, Wanted, read, verify};
 use crate::report::ReadReport;
+use crate::reservoir::Ledger;
 use crate::source::Source;
 use range::ChunkRange;
 
@@ -32,15 +35,38 @@ use range::ChunkRange;
 const MAX_HELD: usize = 64;
 
 /// The lines of a source: its columns, its captures and `data_chunk`. Filters on `data_chunk` prune files.
-#[derive(Debug)]
 pub struct RawTable {
     source: Arc<Source>,
+    ledger: Option<Arc<dyn Ledger>>,
+}
+
+impl fmt::Debug for RawTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawTable").field("source", &self.source.name).finish_non_exhaustive()
+    }
 }
 
 impl RawTable {
     /// The table `raw.<source>`.
     pub fn new(source: Arc<Source>) -> Self {
-        Self { source }
+        Self { source, ledger: None }
+    }
+
+    /// Leaves out files that `ledger` says were never registered.
+    #[must_use]
+    pub fn registered_in(self, ledger: Arc<dyn Ledger>) -> Self {
+        Self { ledger: Some(ledger), ..self }
+    }
+
+    /// The files of a batch that count.
+    async fn counting(&self, mut batch: Vec<Found>) -> Result<Vec<Found>> {
+        if let Some(ledger) = &self.ledger {
+            let keys: Vec<_> = batch.iter().map(|found| found.key.clone()).collect();
+            let never = ledger.never_registered(&keys).await.map_err(DataFusionError::External)?;
+            let never: HashSet<_> = never.into_iter().collect();
+            batch.retain(|found| !never.contains(&found.key));
+        }
+        Ok(batch)
     }
 
     /// Lists the files in `range`, by task.
@@ -54,13 +80,15 @@ impl RawTable {
         let collect = async move {
             let mut tasks = BTreeMap::<_, Vec<_>>::new();
             while let Some(batch) = batches.recv().await {
-                for Found { key, version, size, path, chunk, .. } in batch {
+                for Found { key, version, size, path, chunk, .. } in self.counting(batch).await? {
                     tasks.entry((chunk, path)).or_default().push(InputFile { key, version, size });
                 }
             }
-            tasks
+            Ok::<_, DataFusionError>(tasks)
         };
         let (listed, tasks) = tokio::join!(list, collect);
+        // A ledger that fails ends the listing as cancelled.
+        let tasks = tasks?;
         listed.map_err(external)?;
         Ok(tasks)
     }

@@ -37,3 +37,4 @@ pub use observer::{
 };
 pub use once::{OnceError, Summary};
 pub use rebuild::RebuildError;
+pub use sweep::RegisteredFiles;

@@ -34,7 +34,7 @@ impl Scheduler {
     }
 
     async fn sweep(&self, source: &SourceName, reservoir: &Reservoir) {
-        let ledger = Registered { tasks: Arc::clone(&self.edges.tasks), source: source.clone() };
+        let ledger = RegisteredFiles::new(Arc::clone(&self.edges.tasks), source.clone());
         match sweep(reservoir, self.edges.clock.now(), &ledger).await {
             Ok(swept) => tracing::info!(%source, old = swept.old, removed = swept.removed, "a reservoir was swept"),
             Err(error) => {
@@ -45,13 +45,21 @@ impl Scheduler {
 }
 
 /// What the task database knows of a source's files.
-struct Registered {
+#[derive(Debug)]
+pub struct RegisteredFiles {
     tasks: Arc<dyn TasksDb>,
     source: SourceName,
 }
 
+impl RegisteredFiles {
+    /// Asks `tasks` about files of `source`.
+    pub fn new(tasks: Arc<dyn TasksDb>, source: SourceName) -> Self {
+        Self { tasks, source }
+    }
+}
+
 #[async_trait]
-impl Ledger for Registered {
+impl Ledger for RegisteredFiles {
     async fn never_registered(&self, keys: &[FileKey]) -> Result<Vec<FileKey>, Box<dyn Error + Send + Sync>> {
         Ok(self.tasks.unregistered(&self.source, keys).await?)
     }

@@ -17,6 +17,8 @@ mod value;
 
 use std::path::Path;
 
+use neartime_model::SourceName;
+
 pub(crate) use air::Air;
 pub(crate) use document::ConfigError;
 pub(crate) use environment::Environment;
@@ -76,6 +78,12 @@ impl Config {
         let is_bucket = |place: &Place| matches!(place, Place::Bucket { .. });
         let on_cloud = |source: &SourceConfig| is_bucket(&source.location) || !source.channels.is_empty();
         is_bucket(&self.features_store) || self.sources.iter().any(on_cloud)
+    }
+
+    /// Whether a source's files are made from a stream of events.
+    pub(crate) fn is_filled_from_stream(&self, name: &SourceName) -> bool {
+        let source = self.sources.iter().find(|source| source.source.name == *name);
+        source.is_some_and(SourceConfig::is_filled_from_stream)
     }
 
     fn read(mut root: Section<'_>, base: &Path) -> Option<Self> {

@@ -24,6 +24,14 @@ pub(crate) struct SourceConfig {
     pub(crate) channels: Vec<Channel>,
 }
 
+impl SourceConfig {
+    /// Whether its files are made from a stream of events.
+    pub(crate) fn is_filled_from_stream(&self) -> bool {
+        let carries_events = |channel: &Channel| matches!(channel, Channel::Kinesis { carries: Carries::Events, .. });
+        self.channels.iter().any(carries_events)
+    }
+}
+
 /// A way to hear of new files before a listing finds them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Channel {
@@ -122,8 +130,7 @@ fn read(mut section: Section<'_>, base: &Path) -> Option<SourceConfig> {
 /// A source that is filled from a stream of events has a layout whose names can tell its files apart, and is heard of in
 /// no other way.
 fn check_events(source: &SourceConfig) -> Result<(), String> {
-    let is_events = |channel: &&Channel| matches!(channel, Channel::Kinesis { carries: Carries::Events, .. });
-    if !source.channels.iter().any(|channel| is_events(&channel)) {
+    if !source.is_filled_from_stream() {
         return Ok(());
     }
     let name = &source.source.name;
