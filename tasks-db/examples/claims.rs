@@ -2,8 +2,9 @@
 //!
 //! `NEARTIME_TEST_POSTGRES=postgres://… cargo run --release -p neartime-tasks-db --features postgres --example claims`
 //!
-//! Takes the numbers of finished tasks as arguments (default: 10000 10000000); works in a schema of its own, which it
-//! drops at the end. Prints a table, then how far the numbers are apart.
+//! Takes the numbers of finished tasks as arguments (default: 10000 10000000). Each has a schema of its own, which goes at
+//! the end. They are measured in turn, in several rounds, because a machine's speed drifts; a table is printed, and how
+//! far the first line and the last are apart.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a tool for developers")]
 
@@ -24,7 +25,10 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const CLAIMERS: usize = 16;
 const PATHS: usize = 40;
-const DUE: usize = 8_000;
+const ROUNDS: usize = 6;
+
+/// Due tasks of a round.
+const DUE: usize = 2_000;
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
@@ -33,61 +37,101 @@ async fn main() -> Outcome<()> {
     if sizes.is_empty() {
         sizes = vec![10_000, 10_000_000];
     }
-    println!("{CLAIMERS} claimers, {PATHS} paths, {DUE} due tasks; milliseconds");
+    let mut admin = PgConnection::connect(&url).await?;
+    let mut fleets = Vec::new();
+    for size in sizes {
+        fleets.push(Fleet::new(&mut admin, &url, size).await?);
+    }
+    for round in 0..ROUNDS {
+        for fleet in &mut fleets {
+            register(&fleet.db, round).await?;
+            fleet.race(&mut admin).await?;
+        }
+    }
+    println!("{CLAIMERS} claimers, {PATHS} paths, {ROUNDS} rounds of {DUE} due tasks; milliseconds");
     println!(
         "| finished tasks | claim p50 | claim p99 | complete p50 | complete p99 | claims/s | lock waits | pulse |"
     );
     println!("|---|---|---|---|---|---|---|---|");
-    let mut figures = Vec::new();
-    for size in sizes {
-        let figure = measure(&url, size).await?;
-        println!("{}", figure.row(size));
-        figures.push(figure);
+    for fleet in &fleets {
+        println!("{}", fleet.row());
     }
-    if let (Some(first), Some(last)) = (figures.first(), figures.last()) {
-        let (p50, p99) = (last.claim.0 / first.claim.0, last.claim.1 / first.claim.1);
-        println!("claims, last line / first: p50 {p50:.2}, p99 {p99:.2}");
+    if let (Some(first), Some(last)) = (fleets.first(), fleets.last()) {
+        let ((p50, p99), (last_p50, last_p99)) = (percentiles(&first.claims), percentiles(&last.claims));
+        println!("claims, last line / first: p50 {:.2}, p99 {:.2}", last_p50 / p50, last_p99 / p99);
+    }
+    for fleet in fleets {
+        fleet.db.close().await;
+        run(&mut admin, format!("DROP SCHEMA {} CASCADE", fleet.schema)).await?;
     }
     Ok(())
 }
 
-struct Figure {
-    /// p50 and p99, in milliseconds.
-    claim: (f64, f64),
-    complete: (f64, f64),
-    claims_per_second: f64,
+/// A task database with so many finished tasks, and what was measured in it.
+struct Fleet {
+    finished: i64,
+    schema: String,
+    db: Arc<Tasks>,
+    claims: Vec<Duration>,
+    completions: Vec<Duration>,
+    pulses: Vec<Duration>,
+    elapsed: Duration,
     /// How many of the looks at the server found somebody waiting for a lock to claim.
     lock_waits: (usize, usize),
-    pulse: f64,
 }
 
-impl Figure {
-    fn row(&self, size: i64) -> String {
-        let ((claim, claim_99), (complete, complete_99)) = (self.claim, self.complete);
-        let (waits, looks) = self.lock_waits;
+impl Fleet {
+    async fn new(admin: &mut PgConnection, url: &str, finished: i64) -> Outcome<Self> {
+        let schema = format!("neartime_bench_{finished}");
+        run(admin, format!("DROP SCHEMA IF EXISTS {schema} CASCADE")).await?;
+        let separator = if url.contains('?') { '&' } else { '?' };
+        let url = format!("{url}{separator}schema={schema}&connections={}", CLAIMERS + 4);
+        let db = Arc::new(Tasks::connect(&PostgresOptions::from_url(&url, Arc::new(SystemClock))?).await?);
+        declare(&db).await?;
+        fill(admin, &schema, finished).await?;
+        Ok(Self {
+            finished,
+            schema,
+            db,
+            claims: Vec::new(),
+            completions: Vec::new(),
+            pulses: Vec::new(),
+            elapsed: Duration::ZERO,
+            lock_waits: (0, 0),
+        })
+    }
+
+    async fn race(&mut self, admin: &mut PgConnection) -> Outcome<()> {
+        let watch = Stopwatch::now();
+        let claimers: Vec<_> = (0..CLAIMERS).map(|_| tokio::spawn(claim_all(Arc::clone(&self.db)))).collect();
+        while claimers.iter().any(|claimer| !claimer.is_finished()) {
+            let look = "SELECT count(*) FROM pg_stat_activity
+                        WHERE wait_event_type = 'Lock' AND query LIKE '%nextval(''claim_turns'')%'";
+            let waiting: i64 = sqlx::query_scalar(look).fetch_one(&mut *admin).await?;
+            self.lock_waits = (self.lock_waits.0 + usize::from(waiting > 0), self.lock_waits.1 + 1);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        self.elapsed += watch.elapsed();
+        for claimer in claimers {
+            let (claims, completions): (Vec<_>, Vec<_>) = claimer.await??.into_iter().unzip();
+            self.claims.extend(claims);
+            self.completions.extend(completions);
+        }
+        let watch = Stopwatch::now();
+        self.db.pulse().await?;
+        self.pulses.push(watch.elapsed());
+        Ok(())
+    }
+
+    fn row(&self) -> String {
+        let ((claim, claim_99), (complete, complete_99)) = (percentiles(&self.claims), percentiles(&self.completions));
+        let per_second = self.claims.len() as f64 / self.elapsed.as_secs_f64();
+        let ((waits, looks), pulse, finished) = (self.lock_waits, percentiles(&self.pulses).0, self.finished);
         format!(
-            "| {size} | {claim:.2} | {claim_99:.2} | {complete:.2} | {complete_99:.2} | {:.0} | {waits} of {looks} | {:.1} |",
-            self.claims_per_second, self.pulse
+            "| {finished} | {claim:.2} | {claim_99:.2} | {complete:.2} | {complete_99:.2} | {per_second:.0} | {waits} of \
+             {looks} | {pulse:.1} |"
         )
     }
-}
-
-async fn measure(url: &str, finished: i64) -> Outcome<Figure> {
-    let schema = format!("neartime_bench_{finished}");
-    let mut admin = PgConnection::connect(url).await?;
-    let drop = format!("DROP SCHEMA IF EXISTS {schema} CASCADE");
-    run(&mut admin, drop.clone()).await?;
-    let separator = if url.contains('?') { '&' } else { '?' };
-    let url = format!("{url}{separator}schema={schema}&connections={}", CLAIMERS + 4);
-    let db = Arc::new(Tasks::connect(&PostgresOptions::from_url(&url, Arc::new(SystemClock))?).await?);
-    declare(&db).await?;
-    fill(&mut admin, &schema, finished).await?;
-    register(&db, DUE).await?;
-    run(&mut admin, "CHECKPOINT".to_owned()).await.ok();
-    let figure = race(&db, &mut admin).await?;
-    db.close().await;
-    run(&mut admin, drop).await?;
-    Ok(figure)
 }
 
 async fn run(conn: &mut PgConnection, statement: String) -> Outcome<()> {
@@ -120,36 +164,50 @@ async fn declare(db: &Tasks) -> Outcome<()> {
     Ok(())
 }
 
-/// Finished tasks with a file and a run each, going back from 2018.
+/// Finished tasks with a file and a run each, going back from 2017. The indexes are made afterwards, which is quicker.
 async fn fill(conn: &mut PgConnection, schema: &str, finished: i64) -> Outcome<()> {
+    run(conn, format!("SET search_path = {schema}")).await?;
+    let indexes = "SELECT indexname, indexdef FROM pg_indexes i
+        WHERE schemaname = current_schema() AND NOT EXISTS (SELECT 1 FROM pg_constraint c WHERE c.conname = i.indexname)";
+    let indexes: Vec<(String, String)> = sqlx::query_as(indexes).fetch_all(&mut *conn).await?;
+    for (name, _) in &indexes {
+        run(conn, format!("DROP INDEX {name}")).await?;
+    }
     let script = format!(
-        "SET search_path = {schema};
-        INSERT INTO paths (source, file_path)
+        "INSERT INTO paths (source, file_path)
         SELECT 'events', 'path' || p || '/' FROM generate_series(0, {PATHS} - 1) p;
         INSERT INTO tasks (path_id, source, source_bucket, file_path, data_chunk, ts_to_process, width, state, lane,
                            fence, generation, claimed_generation, done_generation, completion)
         SELECT p.path_id, 'events', 's3://raw-data-reservoir', p.file_path, chunk, chunk + 780000000, 600000000, 'done',
                'fresh', n, 1, 1, 1, n
-        FROM (SELECT n, 1500000000000000 - n / {PATHS} * 600000000 AS chunk FROM generate_series(1::bigint, {finished}) n) g
+        FROM (
+            SELECT n, 1500000000000000 - n / {PATHS} * 600000000 AS chunk FROM generate_series(1::bigint, {finished}) n
+        ) g
         JOIN paths p ON p.file_path = 'path' || n % {PATHS} || '/';
         INSERT INTO files (source, key, task_id, version, size, state, generation, registered_at)
         SELECT 'events', file_path || data_chunk || '.gz', task_id, '9a0364b9e99bb480dd25e1f0284c8555', 1000000, 'present',
                1, 1
-        FROM tasks;
+        FROM tasks
+        ORDER BY path_id, data_chunk;
         INSERT INTO runs (task_id, feature, data_chunk, version, state, done_generation, rows, bytes, ended_at)
         SELECT task_id, 'a', data_chunk, 1, 'done', 1, 10, 1000, 1 FROM tasks;
-        SELECT setval('completions', {finished});"
+        SELECT setval('completions', {finished})"
     );
     run(conn, script).await?;
+    for (_, definition) in indexes {
+        run(conn, definition).await?;
+    }
     run(conn, "VACUUM (ANALYZE) tasks".to_owned()).await?;
     run(conn, "VACUUM (ANALYZE) runs".to_owned()).await?;
     run(conn, "VACUUM (ANALYZE) files".to_owned()).await
 }
 
-async fn register(db: &Tasks, due: usize) -> Outcome<()> {
-    let mut chunk = ChunkWidth::TEN_MINUTES.chunk_of(Instant::from_ymd(2018, 8, 1).unwrap());
+/// A round's tasks, later than all before.
+async fn register(db: &Tasks, round: usize) -> Outcome<()> {
+    let first = Instant::from_ymd(2018, 8, 1).unwrap() + Span::from_days(i64::try_from(round)?);
+    let mut chunk = ChunkWidth::TEN_MINUTES.chunk_of(first);
     let mut files = Vec::new();
-    for number in 0..due {
+    for number in 0..DUE {
         let file_path = format!("path{}/", number % PATHS);
         files.push(FileRegistration {
             key: FileKey::new(format!("{file_path}{}.gz", chunk.start())),
@@ -168,33 +226,6 @@ async fn register(db: &Tasks, due: usize) -> Outcome<()> {
     Ok(())
 }
 
-async fn race(db: &Arc<Tasks>, admin: &mut PgConnection) -> Outcome<Figure> {
-    let watch = Stopwatch::now();
-    let claimers: Vec<_> = (0..CLAIMERS).map(|_| tokio::spawn(claim_all(Arc::clone(db)))).collect();
-    let mut lock_waits = (0, 0);
-    while claimers.iter().any(|claimer| !claimer.is_finished()) {
-        // Of claims alone: completions count on, one after the other.
-        let look =
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%claim_turns%'";
-        let waiting: i64 = sqlx::query_scalar(look).fetch_one(&mut *admin).await?;
-        lock_waits = (lock_waits.0 + usize::from(waiting > 0), lock_waits.1 + 1);
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-    let elapsed = watch.elapsed().as_secs_f64();
-    let (mut claims, mut completions) = (Vec::new(), Vec::new());
-    for claimer in claimers {
-        let times = claimer.await??;
-        claims.extend(times.iter().map(|times| times.0));
-        completions.extend(times.iter().map(|times| times.1));
-    }
-    let claims_per_second = f64::from(u32::try_from(claims.len())?) / elapsed;
-    let watch = Stopwatch::now();
-    db.pulse().await?;
-    let pulse = milliseconds(watch.elapsed());
-    let (claim, complete) = (percentiles(claims), percentiles(completions));
-    Ok(Figure { claim, complete, claims_per_second, lock_waits, pulse })
-}
-
 async fn claim_all(db: Arc<Tasks>) -> Outcome<Vec<(Duration, Duration)>> {
     let (name, version) = feature();
     let sources = vec![WorkerSource { name: source(), features: vec![feature()] }];
@@ -211,7 +242,9 @@ async fn claim_all(db: Arc<Tasks>) -> Outcome<Vec<(Duration, Duration)>> {
     }
 }
 
-fn percentiles(mut times: Vec<Duration>) -> (f64, f64) {
+/// p50 and p99, in milliseconds.
+fn percentiles(times: &[Duration]) -> (f64, f64) {
+    let mut times = times.to_vec();
     times.sort_unstable();
     let at = |percent: usize| times.get(times.len() * percent / 100).map_or(f64::NAN, |time| milliseconds(*time));
     (at(50), at(99))
