@@ -1,12 +1,12 @@
 //! The task table: which chunk of which path is due, who works on it, and what became of it.
 //!
 //! Everything that survives a crash of the scheduler is here: files and their versions, tasks and their generations,
-//! claims with their fences, runs with their attempts, the quarantine, how far streams were read, and the cron jobs. The crate knows nothing of
-//! how a chunk is read or computed.
+//! claims with their fences, runs with their attempts, the quarantine, how far streams were read, and the cron jobs.
+//! The crate knows nothing of how a chunk is read or computed.
 //!
-//! A database is used through the traits of this crate ([`TasksDb`] is all of them in one); [`Tasks`] is
-//! them all, in a SQLite file or on a Postgres server. Every statement stands in a file of its own under `queries/`, every backend passes
-//! the suite in [`contract`].
+//! A database is used through the traits of this crate ([`TasksDb`] is all of them in one); [`Tasks`] has them all, in a
+//! SQLite file or on a Postgres server. Every statement stands in files of its own under `queries/`, a twin for each;
+//! every backend passes the suite in [`contract`].
 //!
 //! **Invariant:** only the database's clock decides what is due or expired.
 //! **Invariant:** a claim's fence is higher than every earlier fence of its task, and no write of a lower one counts.
@@ -46,18 +46,11 @@ pub use quarantine::{
 };
 pub use run::{MAX_CLAIMS_UNDER_RUN, MAX_RUN_ATTEMPTS, ReasonCount, RunEnd, RunOutcome, RunRow, RunState, RunToDo};
 pub use sqlite::SqliteOptions;
-pub use tables::{DbClock, Tasks};
-
-/// The task database in a SQLite file.
-pub type SqliteTasks = Tasks;
-
-/// The task database on a Postgres server.
-#[cfg(feature = "postgres")]
-pub type PgTasks = Tasks;
 pub use streams::{
     Checkpoint, InitialPosition, Position, ReadFrom, ShardClaim, ShardDeclaration, ShardId, ShardLease, ShardRequest,
     ShardRow, StreamId,
 };
+pub use tables::{DbClock, Tasks};
 pub use task::{
     Claim, ClaimRequest, Ended, ISOLATE_AFTER_CLAIMS, Lane, Lease, MAX_CLAIMS_WITHOUT_VERDICT, Parking, TaskId,
     TaskState, WorkerSource,
@@ -65,3 +58,10 @@ pub use task::{
 pub use traits::{
     Claims, CronJobs, Heart, HeartSource, Intake, Look, MAX_CLOCKS_APART, Operate, Streams, TasksDb, check_clock,
 };
+
+/// The task database in a SQLite file.
+pub type SqliteTasks = Tasks;
+
+/// The task database on a Postgres server.
+#[cfg(feature = "postgres")]
+pub type PgTasks = Tasks;
