@@ -27,14 +27,27 @@ mod report {
     }
 }
 
+/// What messages and records tell.
+#[path = "."]
+pub mod channel {
+    #[path = "../../ingest/src/channel/keys.rs"]
+    mod keys;
+    #[path = "../../ingest/src/channel/notice.rs"]
+    mod notice;
+
+    pub use keys::keys_of_record;
+    pub use notice::{Notice, form_decoded, notice_of_message};
+}
+
+#[path = "."]
 pub mod inflate {
-    #[path = "../../../ingest/src/inflate/deflate.rs"]
+    #[path = "../../ingest/src/inflate/deflate.rs"]
     mod deflate;
-    #[path = "../../../ingest/src/inflate/fast.rs"]
+    #[path = "../../ingest/src/inflate/fast.rs"]
     mod fast;
-    #[path = "../../../ingest/src/inflate/gzip.rs"]
+    #[path = "../../ingest/src/inflate/gzip.rs"]
     mod gzip_file;
-    #[path = "../../../ingest/src/inflate/huffman.rs"]
+    #[path = "../../ingest/src/inflate/huffman.rs"]
     mod huffman;
 
     const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -125,14 +138,15 @@ pub mod inflate {
     }
 }
 
+#[path = "."]
 pub mod lines {
-    #[path = "../../../ingest/src/lines/json.rs"]
+    #[path = "../../ingest/src/lines/json.rs"]
     mod json;
-    #[path = "../../../ingest/src/lines/paths.rs"]
+    #[path = "../../ingest/src/lines/paths.rs"]
     mod paths;
-    #[path = "../../../ingest/src/lines/scan.rs"]
+    #[path = "../../ingest/src/lines/scan.rs"]
     mod scan;
-    #[path = "../../../ingest/src/lines/shape.rs"]
+    #[path = "../../ingest/src/lines/shape.rs"]
     mod shape;
 
     use super::source::{Column, Origin};
