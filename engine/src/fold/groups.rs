@@ -139,7 +139,11 @@ impl Groups {
         let mut key = &self.keys[self.starts[group] as usize..];
         for column in columns {
             let (stored, rest) = split(key);
-            if value(column, row) != stored {
+            let same = match (value(column, row), stored) {
+                (Some(text), Some(stored)) => is_same(text, stored),
+                (text, stored) => text.is_none() && stored.is_none(),
+            };
+            if !same {
                 return false;
             }
             key = rest;
@@ -309,6 +313,21 @@ fn beginning(text: Option<&[u8]>) -> u64 {
     let count = text.len().min(8);
     first[..count].copy_from_slice(&text[..count]);
     u64::from_be_bytes(first)
+}
+
+/// Whether two texts are the same; most are short, and a call to compare them would cost more than the rest.
+#[inline(always)]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    fn ends<const N: usize>(text: &[u8]) -> Option<(&[u8; N], &[u8; N])> {
+        text.first_chunk().zip(text.last_chunk())
+    }
+    one.len() == other.len()
+        && match one.len() {
+            0..4 => one.iter().eq(other),
+            4..8 => ends::<4>(one) == ends::<4>(other),
+            8..=16 => ends::<8>(one) == ends::<8>(other),
+            _ => one == other,
+        }
 }
 
 #[inline]
