@@ -142,6 +142,8 @@ pub mod inflate {
 pub mod lines {
     #[path = "../../ingest/src/lines/json.rs"]
     mod json;
+    #[path = "../../ingest/src/lines/name.rs"]
+    mod name;
     #[path = "../../ingest/src/lines/paths.rs"]
     mod paths;
     #[path = "../../ingest/src/lines/scan.rs"]

@@ -2,6 +2,7 @@
 
 pub(crate) mod delimited;
 mod json;
+pub(crate) mod name;
 mod paths;
 mod pattern;
 pub(crate) mod scan;

@@ -1,5 +1,6 @@
 //! Where the wanted values stand: the paths of all columns as a tree of keys.
 
+use super::name::{Ends, Name};
 use crate::source::{Column, Origin};
 
 /// What a key of an object leads to.
@@ -18,11 +19,7 @@ pub(crate) struct Target {
 /// One key of an object that leads to a wanted value.
 #[derive(Debug)]
 struct Key {
-    /// What [`head`] makes of the name.
-    head: u64,
-    /// What [`last`] makes of it.
-    last: u64,
-    name: Box<[u8]>,
+    name: Name,
     target: Target,
 }
 
@@ -36,11 +33,8 @@ struct Node {
 
 impl Node {
     fn find(&self, name: &[u8]) -> Option<Target> {
-        let (head, last) = (head(name), last(name));
-        let is_it = |key: &&Key| {
-            let alike = key.head == head && key.last == last && key.name.len() == name.len();
-            alike && (name.len() <= 16 || middle(&key.name) == middle(name))
-        };
+        let ends = Ends::of(name);
+        let is_it = |key: &&Key| key.name.is(name, ends);
         self.keys.iter().find(is_it).map(|key| key.target)
     }
 }
@@ -133,15 +127,11 @@ impl Paths {
     fn entry(&mut self, node: usize, step: &Step) -> usize {
         let Step::Key(name) = step else { unreachable!("paths are cut before their first []") };
         let keys = &mut self.nodes[node].keys;
-        if let Some(at) = keys.iter().position(|key| *key.name == **name) {
+        if let Some(at) = keys.iter().position(|key| key.name.text() == name.as_slice()) {
             return at;
         }
-        keys.push(Key {
-            head: head(name),
-            last: last(name),
-            name: name.clone().into(),
-            target: Target { key: self.keys, ..Target::default() },
-        });
+        let target = Target { key: self.keys, ..Target::default() };
+        keys.push(Key { name: Name::new(name), target });
         self.keys += 1;
         self.nodes[node].lengths |= length_bit(name);
         self.nodes[node].keys.len() - 1
@@ -157,29 +147,6 @@ impl Paths {
         }
         sum
     }
-}
-
-/// The first eight bytes of a name (of a shorter one all of them, some twice) as a number: together with [`last`] and
-/// the length it tells names apart, without a call to compare them.
-#[inline(always)]
-fn head(name: &[u8]) -> u64 {
-    let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
-    match (name.first_chunk::<8>(), name.first_chunk::<4>(), name.last_chunk::<4>()) {
-        (Some(first), ..) => u64::from_le_bytes(*first),
-        (None, Some(first), Some(last)) => half(first) | half(last) << 32,
-        _ => name.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
-    }
-}
-
-/// The last eight bytes of a name that [`head`] does not tell whole, as a number.
-#[inline(always)]
-fn last(name: &[u8]) -> u64 {
-    name.last_chunk::<8>().map_or(0, |last| u64::from_le_bytes(*last))
-}
-
-/// What [`head`] and [`last`] leave out of a name of more than 16 bytes.
-fn middle(name: &[u8]) -> &[u8] {
-    &name[8..name.len() - 8]
 }
 
 fn length_bit(name: &[u8]) -> u64 {

@@ -6,6 +6,7 @@ use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, Operator};
 
 use super::text;
+use crate::lines::name::{Ends, Name};
 use crate::lines::{Fields, Raw};
 use crate::source::{ColumnKind, Source};
 
@@ -17,9 +18,9 @@ pub(crate) struct RowFilter(Vec<Vec<Condition>>);
 #[derive(Debug, PartialEq)]
 enum Condition {
     /// The column's text is one of these.
-    In(usize, Vec<String>),
+    In(usize, Vec<Name>),
     /// The column's text is none of these.
-    NotIn(usize, Vec<String>),
+    NotIn(usize, Vec<Name>),
     /// All of them hold.
     All(Vec<Condition>),
     /// One of them holds.
@@ -56,12 +57,18 @@ impl Condition {
 
 /// `None` for a null, and for a value that is no text and so becomes one.
 #[inline]
-fn is_one_of(raw: Raw<'_>, texts: &[String], scratch: &mut Vec<u8>) -> Option<bool> {
+fn is_one_of(raw: Raw<'_>, texts: &[Name], scratch: &mut Vec<u8>) -> Option<bool> {
+    let is_among = |value: &[u8]| {
+        let ends = Ends::of(value);
+        texts.iter().any(|text| text.is(value, ends))
+    };
     match raw {
         Raw::Absent | Raw::Null => None,
-        // Compared before it is checked: most values are none of them, and none of them is invalid.
-        Raw::Text(bytes) if texts.iter().any(|text| text.as_bytes() == bytes) => Some(true),
-        raw => text(raw, scratch).ok().flatten().map(|value| texts.iter().any(|text| text == value)),
+        // Compared before it is checked: what is one of them is valid.
+        Raw::Text(bytes) if is_among(bytes) => Some(true),
+        // Compared already: whether it is null is left to find out.
+        Raw::Text(bytes) => std::str::from_utf8(bytes).is_ok().then_some(false),
+        raw => text(raw, scratch).ok().flatten().map(|value| is_among(value.as_bytes())),
     }
 }
 
@@ -96,7 +103,7 @@ fn compared(
     source: &Source,
     left: &Expr,
     right: &Expr,
-    condition: fn(usize, Vec<String>) -> Condition,
+    condition: fn(usize, Vec<Name>) -> Condition,
 ) -> Option<Condition> {
     let sides = match (text_column(source, left), text_column(source, right)) {
         (Some(column), None) => (column, text_literal(right)?),
@@ -121,12 +128,12 @@ fn text_column(source: &Source, expr: &Expr) -> Option<usize> {
 }
 
 /// A text literal that is not null, perhaps cast to another type of text.
-fn text_literal(expr: &Expr) -> Option<String> {
+fn text_literal(expr: &Expr) -> Option<Name> {
     match expr {
         Expr::Literal(
             ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text)),
             _,
-        ) => Some(text.clone()),
+        ) => Some(Name::new(text.as_bytes())),
         Expr::Cast(cast) if cast.field.data_type().is_string() => text_literal(&cast.expr),
         Expr::TryCast(cast) if cast.field.data_type().is_string() => text_literal(&cast.expr),
         _ => None,
