@@ -57,8 +57,8 @@ fmt:
 install: tools
 	$(CARGO) install --locked --path cli
 
-bench: tools
-	bench/run
+bench: tools python
+	infra/dev/services run bench/run
 
 # SQLite and zstd are compiled from C.
 tools:

@@ -181,7 +181,7 @@ impl Chaos<'_, '_> {
             let worker = self.rng.usize(..WORKERS);
             self.fleet.kill(worker);
             self.kills += 1;
-            if self.kills % 3 == 0
+            if self.kills % 2 == 0
                 && let Some(fault) = planned.pop()
             {
                 fault(self);
@@ -192,7 +192,8 @@ impl Chaos<'_, '_> {
 
     fn let_them_work(&self) {
         let (begin, before) = (Instant::now(), completed(self.stage));
-        while completed(self.stage) < before + self.form.kill_after && begin.elapsed() < STANDSTILL {
+        let all_done = || done(self.stage) == u64::from(self.form.chunks);
+        while completed(self.stage) < before + self.form.kill_after && begin.elapsed() < STANDSTILL && !all_done() {
             std::thread::sleep(Duration::from_millis(200));
         }
     }
