@@ -59,7 +59,7 @@ pub enum TasksError {
     },
 
     /// This machine's clock and the database's are far apart: one of them is wrong.
-    #[error("the task database's clock is {apart} from this machine's; set both clocks right")]
+    #[error("this machine's clock is {} the task database's; set both clocks right", beside(*apart))]
     ClockApart {
         /// The database's clock less this machine's.
         apart: neartime_model::Span,
@@ -74,6 +74,13 @@ pub enum TasksError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+/// Where this machine's clock stands, to the second.
+fn beside(apart: neartime_model::Span) -> String {
+    let secs = apart.as_micros() / 1_000_000;
+    let span = neartime_model::Span::from_secs(secs.abs());
+    if secs < 0 { format!("{span} ahead of") } else { format!("{span} behind") }
 }
 
 impl TasksError {

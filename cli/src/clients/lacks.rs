@@ -58,3 +58,27 @@ fn wanted(config: &Config) -> Vec<(&'static Part, String, &'static str)> {
     }
     wanted
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Environment;
+
+    #[test]
+    fn a_fleet_wants_every_part_and_the_embedded_default_none() {
+        let parse = |text: &str| Config::parse("neartime.toml", text, Path::new("/"), &Environment::default()).unwrap();
+        let wanted = |text: &str| {
+            let mut parts: Vec<_> = wanted(&parse(text)).into_iter().map(|(part, ..)| part.feature).collect();
+            parts.sort_unstable();
+            parts.dedup();
+            parts
+        };
+        assert_eq!(wanted(include_str!("../../../infra/production/neartime.toml")), ["aws", "cassandra", "postgres"]);
+        let embedded = "[[source]]\nname = \"visits\"\nlocation = \"raw\"\nlayout = \"%Y/%m/%d/%H%M.gz\"\n\
+                        columns = { user = \"string\" }\n";
+        assert!(wanted(embedded).is_empty());
+        assert!(lacks(&parse(embedded)).is_empty());
+    }
+}
