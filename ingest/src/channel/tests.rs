@@ -186,6 +186,24 @@ fn damaged_messages_are_survived() {
     }
 }
 
+/// What the fuzzer starts from, and what it found, by name.
+#[test]
+fn the_corpus_is_read() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/messages");
+    let told = |name: &str| {
+        let bytes = std::fs::read(format!("{corpus}/{name}")).unwrap();
+        let as_message = std::str::from_utf8(&bytes).map(notice_of_message).unwrap_or_default();
+        let count = |notice: Notice| (notice.objects.len(), notice.ignored, notice.unparseable.len());
+        (count(as_message), count(keys_of_record(&bytes)))
+    };
+    assert_eq!(told("notification"), ((1, 0, 0), (1, 0, 0)));
+    assert_eq!(told("in_sns"), ((0, 1, 0), (0, 1, 0)));
+    assert_eq!(told("event_bridge"), ((1, 0, 0), (1, 0, 0)));
+    assert_eq!(told("test_event"), ((0, 1, 0), (0, 1, 0)));
+    assert_eq!(told("text"), ((0, 0, 1), (2, 0, 0)));
+    assert_eq!(told("keys"), ((0, 0, 1), (3, 0, 0)));
+}
+
 #[test]
 fn sequence_numbers_are_numbers() {
     let number = |text| SequenceNumber::parse(text).unwrap();
