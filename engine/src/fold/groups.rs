@@ -198,7 +198,13 @@ impl Groups {
         let mut start = 0;
         std::iter::from_fn(move || {
             if start == groups.len() {
-                groups.retain(|group| self.values.iter_mut().fold(false, |left, values| values.pass(*group) || left));
+                groups.retain(|group| {
+                    let mut left = false;
+                    for values in &mut self.values {
+                        left |= values.pass(*group);
+                    }
+                    left
+                });
                 start = 0;
             }
             let end = groups.len().min(start + BATCH_ROWS);

@@ -24,6 +24,7 @@ fn output() -> OutputSchema {
 }
 
 type Row = (Option<String>, Option<String>, Option<i64>);
+type Key = (Option<String>, Option<String>);
 
 fn batch(rows: &[Row]) -> RecordBatch {
     let id: StringViewArray = rows.iter().map(|(id, ..)| id.as_deref()).collect();
@@ -51,7 +52,7 @@ fn random_rows(seed: u64, count: usize) -> Vec<Row> {
 }
 
 /// What comes of the rows by the definition.
-type Expected = BTreeMap<(Option<String>, Option<String>), Option<(i128, i64, i64)>>;
+type Expected = BTreeMap<Key, Option<(i128, i64, i64)>>;
 
 fn expected(rows: &[Row]) -> Expected {
     let mut groups = Expected::new();
@@ -81,7 +82,7 @@ async fn all(rows: SendableRecordBatchStream) -> RecordBatch {
 }
 
 /// The rows of a batch, keys as text.
-fn rows_of(batch: &RecordBatch) -> Vec<((Option<String>, Option<String>), [Option<i64>; 3])> {
+fn rows_of(batch: &RecordBatch) -> Vec<(Key, [Option<i64>; 3])> {
     let text = |at: usize, row: usize| {
         let column = batch.column(at).as_string::<i32>();
         column.iter().nth(row).flatten().map(str::to_owned)
