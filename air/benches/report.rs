@@ -4,6 +4,8 @@
 //! report before STORE UDB AS_OF...  makes a report as of each instant in turn; times go to standard error, the last
 //!                                   report's cells to standard output as CSV
 //! report any STORE UDB AS_OF...     the same with `order = "any"`
+//! report publish STORE UDB AS_OF... the same as `before`, and publishes each report to a SQLite file in UDB, or to
+//!                                   the Postgres database of NEARTIME_BENCH_POSTGRES
 //! report cells                      reads `a,A,b,B` lines, writes `index,z,low,high,p`
 //! ```
 #![expect(clippy::print_stdout, reason = "a program whose output others read")]
@@ -16,8 +18,8 @@ use std::time::Instant as Stopwatch;
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use neartime_air::{
-    Air, AirConfig, Alive, CellCounts, Effort, FeaturesPlace, Membership, Order, Report, SqlitePublisher, Thresholds,
-    UdbPlace, p_value,
+    Air, AirConfig, Alive, CellCounts, Effort, FeaturesPlace, Membership, Order, Publisher, Report, SqlitePublisher,
+    Thresholds, UdbPlace, p_value,
 };
 use neartime_engine::{Aggregate, FeatureTable, OnlineLayout, OutputColumn, OutputSchema, Role};
 use neartime_model::{ChunkWidth, FeatureName, FeatureVersion, Fence, Instant, OutputName, SourceName, Span};
@@ -27,10 +29,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["cells"] => cells(),
-        [order @ ("before" | "any"), store, udb, instants @ ..] if !instants.is_empty() => {
+        [mode @ ("before" | "any" | "publish"), store, udb, instants @ ..] if !instants.is_empty() => {
             let instants = instants.iter().map(|instant| instant.parse()).collect::<Result<Vec<Instant>, _>>()?;
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            runtime.block_on(count(order.parse()?, Path::new(store), Path::new(udb), &instants))
+            let order = if *mode == "any" { Order::Any } else { Order::Before };
+            let paths = [Path::new(store), Path::new(udb)];
+            runtime.block_on(count(order, paths, &instants, *mode == "publish"))
         }
         // `cargo test --benches` runs this without arguments.
         _ => Ok(()),
@@ -50,7 +54,12 @@ fn cells() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn count(order: Order, store: &Path, udb: &Path, instants: &[Instant]) -> Result<(), Box<dyn Error>> {
+async fn count(
+    order: Order,
+    [store, udb]: [&Path; 2],
+    instants: &[Instant],
+    publish: bool,
+) -> Result<(), Box<dyn Error>> {
     let groups = store.join("groups.csv");
     let config = AirConfig {
         segments: vec![member("user_segments")?],
@@ -61,7 +70,7 @@ async fn count(order: Order, store: &Path, udb: &Path, instants: &[Instant]) -> 
         thresholds: Thresholds { min_overlap: 0, min_site_audience: 0 },
     };
     std::fs::create_dir_all(udb)?;
-    let publisher = Arc::new(SqlitePublisher::open(udb.join("air.db")).await?);
+    let publisher = publisher(udb).await?;
     let features_store = FeaturesPlace::Directory(store.to_owned());
     let air = Air { config, features_store, udb: UdbPlace::folder(udb), publisher, effort: Effort::default() };
     let mut last = None;
@@ -69,9 +78,22 @@ async fn count(order: Order, store: &Path, udb: &Path, instants: &[Instant]) -> 
         let begun = Stopwatch::now();
         let report = air.compute(as_of, fence(udb, number)?).await?;
         eprintln!("{as_of}: {:.3} s, {:?}, {} rows", begun.elapsed().as_secs_f64(), report.work, report.len());
+        if publish {
+            let begun = Stopwatch::now();
+            air.publisher.publish(&report).await?;
+            eprintln!("published in {:.3} s", begun.elapsed().as_secs_f64());
+        }
         last = Some(report);
     }
     last.map_or(Ok(()), |report| print(&report))
+}
+
+async fn publisher(udb: &Path) -> Result<Arc<dyn Publisher>, Box<dyn Error>> {
+    #[cfg(feature = "postgres")]
+    if let Ok(url) = std::env::var("NEARTIME_BENCH_POSTGRES") {
+        return Ok(Arc::new(neartime_air::PgPublisher::open(&url, false).await?));
+    }
+    Ok(Arc::new(SqlitePublisher::open(udb.join("air.db")).await?))
 }
 
 /// Fences grow from process to process.

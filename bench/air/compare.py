@@ -3,8 +3,10 @@
 usage: compare.py PROGRAM STORE WORK    (PROGRAM is the built benchmark `report`, WORK an empty folder for its files)
 """
 
+import dataclasses
 import os
 import pathlib
+import resource
 import subprocess
 import sys
 import time
@@ -13,6 +15,22 @@ import duckdb
 
 HERE = pathlib.Path(__file__).parent
 COLUMNS = "site, segment_group, segment, segment_users, group_users, segment_site_users, group_site_users"
+
+
+@dataclasses.dataclass
+class Run:
+    """One process: its own words, the seconds inside, all CPU seconds, the peak of memory."""
+
+    said: str
+    cpu_seconds: float
+    peak_mb: float
+
+    @property
+    def seconds(self):
+        return float(self.said.split(": ")[1].split(" s")[0])
+
+    def __str__(self):
+        return f"{self.said} ({self.cpu_seconds:.2f} s of CPU with printing, {self.peak_mb:.0f} MB)"
 
 
 def main():
@@ -24,34 +42,29 @@ def main():
     full = report(program, store, work / "full", midnight, work / "full.csv")
     step = report(program, store, work / "full", after, work / "step.csv")
     scratch = report(program, store, work / "scratch", after, work / "scratch.csv")
-    ours = {"full": full, "step": step, "from scratch": scratch}
-    for name, (seconds, inside, peak) in ours.items():
-        print(f"report, {name}: {inside} ({seconds:.2f} s with the process, {peak / 1024:.0f} MB)")
-    print(f"a chunk that touches 1 %: {100 * seconds_in(step[1]) / seconds_in(scratch[1]):.1f} % of the full cost")
-    seconds = duck(store, last, work / "full.csv", with_last=False)
-    print(f"duckdb {duckdb.__version__}: {seconds:.2f} s, the same counts: {seconds / seconds_in(full[1]):.1f} times as long")
+    for name, run in {"full": full, "step": step, "from scratch": scratch}.items():
+        print(f"report, {name}: {run}")
+    print(f"a chunk that touches 1 %: {100 * step.seconds / scratch.seconds:.1f} % of the full cost")
+    seconds, cpu_seconds = duck(store, last, work / "full.csv", with_last=False)
+    print(f"duckdb {duckdb.__version__}: {seconds:.2f} s, {cpu_seconds:.2f} s of CPU, the same counts: "
+          f"{seconds / full.seconds:.1f} times as long, {cpu_seconds / full.cpu_seconds:.1f} times the CPU")
     duck(store, last, work / "step.csv", with_last=True)
     duck(store, last, work / "scratch.csv", with_last=True)
     print("after the chunk, step by step and from scratch: the same counts")
 
 
 def report(program, store, udb, as_of, out):
-    begun = time.monotonic()
     with open(out, "wb") as file:
         child = subprocess.Popen([program, "before", store, udb, as_of], stdout=file, stderr=subprocess.PIPE, text=True)
-        inside = child.stderr.read().strip()
+        said = child.stderr.read().strip()
         _, status, usage = os.wait4(child.pid, 0)
     if status != 0:
-        sys.exit(f"the report failed: {inside}")
-    return time.monotonic() - begun, inside, usage.ru_maxrss
-
-
-def seconds_in(inside):
-    return float(inside.split(": ")[1].split(" s")[0])
+        sys.exit(f"the report failed: {said}")
+    return Run(said, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def duck(store, last, ours, with_last):
-    """Runs the joins and exits if any count differs; returns the seconds of the joins."""
+    """Runs the joins and exits if any count differs; returns the seconds of the joins, and their CPU seconds."""
     year, month, day = last.split("-")
     def files(feature):
         found = sorted(str(path) for path in store.glob(f"{feature}/*/*/*/*/*.parquet"))
@@ -60,15 +73,16 @@ def duck(store, last, ours, with_last):
     db = duckdb.connect()
     db.execute("set threads = 2")
     parameters = {"segments": files("user_segments"), "sites": files("user_sites"), "groups": str(store / "groups.csv")}
-    begun = time.monotonic()
+    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
     db.execute(f"create table theirs as {(HERE / 'counts.sql').read_text()}", parameters)
-    seconds = time.monotonic() - begun
+    seconds, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_SELF)
+    cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     db.execute(f"create table ours as select * from read_csv('{ours}', header = true, types = {{'site': 'varchar', 'segment': 'varchar'}})")
     for left, right in [("ours", "theirs"), ("theirs", "ours")]:
         different = db.execute(f"select {COLUMNS} from {left} except all select {COLUMNS} from {right} limit 3").fetchall()
         if different:
             sys.exit(f"{ours}: only in {left}: {different}")
-    return seconds
+    return seconds, cpu_seconds
 
 
 if __name__ == "__main__":

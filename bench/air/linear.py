@@ -10,7 +10,7 @@ import sys
 
 import duckdb
 
-from compare import report, seconds_in
+from compare import report
 
 HERE = pathlib.Path(__file__).parent
 FULL = {"users": 1_000_000, "memberships": 19_000_000, "visits": 5_000_000}
@@ -30,10 +30,10 @@ def main():
         days = sorted(store.glob("user_segments/*/*/*"))
         midnight = "-".join(part.split("=")[1] for part in days[-1].parts[-3:]) + "T00:00:00Z"
         runs = [report(program, store, work / f"{divisor}-{run}", midnight, work / "cells.csv") for run in range(RUNS)]
-        seconds = statistics.median(seconds_in(inside) for _, inside, _ in runs)
-        costs.append(seconds / pairs)
-        print(f"{pairs / 1e6:.1f} M pairs: {seconds:.2f} s, {1e9 * seconds / pairs:.1f} ns a pair, "
-              f"{max(peak for _, _, peak in runs) / 1024:.0f} MB")
+        cpu_seconds = statistics.median(run.cpu_seconds for run in runs)
+        costs.append(cpu_seconds / pairs)
+        print(f"{pairs / 1e6:.1f} M pairs: {statistics.median(run.seconds for run in runs):.2f} s, {cpu_seconds:.2f} s of CPU, "
+              f"{1e9 * costs[-1]:.0f} ns of CPU a pair, {max(run.peak_mb for run in runs):.0f} MB")
     print(f"cost of a pair, largest set to smallest: {costs[-1] / costs[0]:.2f}")
 
 

@@ -139,12 +139,14 @@ impl<'a> IntervalReader<'a> {
             lane.last_origin = None;
         });
         let (item_keys, min, max) = (columns.items.keys().values(), columns.min.values(), columns.max.values());
+        let (offsets, ids) = (columns.users.value_offsets(), columns.users.value_data());
+        let id = |row: usize| &ids[offsets[row] as usize..offsets[row + 1] as usize];
         let rows = batch.num_rows();
         let mut from = 0;
         while from < rows {
-            let user = columns.users.value(from);
+            let user = id(from);
             let mut to = from + 1;
-            while to < rows && columns.users.value(to) == user {
+            while to < rows && same_id(id(to), user) {
                 to += 1;
             }
             entries.clear();
@@ -155,7 +157,7 @@ impl<'a> IntervalReader<'a> {
                     entries.push(Entry { origin, item, run: Run { first_ms: min[row], last_ms: max[row] } });
                 }
             }
-            each(user.as_bytes(), entries)?;
+            each(user, entries)?;
             from = to;
         }
         Ok(())
@@ -240,6 +242,18 @@ impl LaneNumbers {
         };
         self.last_origin = Some((row, number));
         number
+    }
+}
+
+/// Whether two ids are equal; those of usual lengths are compared word by word, which is quicker than a call.
+fn same_id(left: &[u8], right: &[u8]) -> bool {
+    let length = left.len();
+    if length != right.len() {
+        return false;
+    }
+    match (left.first_chunk::<8>(), left.last_chunk::<8>(), right.first_chunk::<8>(), right.last_chunk::<8>()) {
+        (Some(a), Some(b), Some(c), Some(d)) if length <= 16 => b == d && a == c,
+        _ => left == right,
     }
 }
 

@@ -12,7 +12,7 @@ use neartime_model::Instant;
 use super::read::in_parallel;
 use crate::count::{Change, Counts};
 use crate::error::AirError;
-use crate::udb::{Counting, Dead, Entry, Gather, Lanes, Living, Settler, Snapshot, UsersFile, hashes_of};
+use crate::udb::{ByItem, Counting, Dead, Entry, Gather, Lanes, Living, Settler, Snapshot, UsersFile, hashes_of};
 
 /// Kinds of entries: those that were there before and still are, and those that only one of the reports has.
 const BOTH: usize = 0;
@@ -168,9 +168,9 @@ impl Touch<'_> {
     }
 
     fn living(&self, both: &[Entry], one: &[Entry], dead: &Dead) -> [Vec<Living>; 2] {
-        let mut entries = [both, one].concat();
+        let entries = [both, one].concat();
         let (mut segments, mut sites) = (Vec::new(), Vec::new());
-        self.settler.living(&mut entries, dead, &mut segments, &mut sites);
+        self.settler.living(&entries, dead, &mut ByItem::default(), &mut segments, &mut sites);
         [segments, sites]
     }
 }

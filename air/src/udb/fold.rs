@@ -8,7 +8,7 @@ use super::gather::{Gather, Gathered};
 use super::hash::hashes_of;
 use super::lanes::{Class, Lanes};
 use super::record::Entry;
-use super::settle::{Dead, Living, Reach, Settler};
+use super::settle::{ByItem, Dead, Living, Reach, Settler};
 use super::snapshot::{Draft, Snapshot};
 use super::users_file::{UsersFile, UsersWriter};
 use crate::config::Order;
@@ -58,6 +58,7 @@ struct Scratch {
     kept: Vec<Entry>,
     ends: Vec<(u8, i64)>,
     all: Vec<Entry>,
+    by_item: ByItem,
     segments: Vec<Living>,
     sites: Vec<Living>,
 }
@@ -89,10 +90,10 @@ impl Bucketed for Fold {
                 }
                 None => None,
             };
-            gather.drain(|mut user| {
+            gather.drain(|user| {
                 let counted = self.counting.as_ref().zip(dead.as_ref());
                 if let (Some(reach), Some(writer)) = (&reach, &mut writer) {
-                    self.keep(&mut user, (reach, &dying), writer, counted.map(|(_, dead)| dead), &mut scratch)?;
+                    self.keep(&user, (reach, &dying), writer, counted.map(|(_, dead)| dead), &mut scratch)?;
                 }
                 if let Some((counting, dead)) = counted {
                     self.count_user(user, counting, dead, &mut scratch, counts);
@@ -137,15 +138,15 @@ impl Fold {
     /// Writes what a snapshot keeps of a user, and collects who of them is alive, as far as the days tell.
     fn keep(
         &self,
-        user: &mut Gathered<'_, 2>,
+        user: &Gathered<'_, 2>,
         (reach, dying): (&Reach, &[Option<(i64, i64)>]),
         writer: &mut UsersWriter,
         dead: Option<&Dead>,
         scratch: &mut Scratch,
     ) -> Result<(), AirError> {
-        let Scratch { kept, ends, segments, sites, .. } = scratch;
+        let Scratch { kept, ends, by_item, segments, sites, .. } = scratch;
         [kept.clear(), ends.clear(), segments.clear(), sites.clear()];
-        self.settler.keep(user.entries[SETTLED], reach, kept, |class, item, last| {
+        self.settler.keep(user.entries[SETTLED], reach, by_item, kept, |class, item, last| {
             if let Some((dead_ms, dead_later_ms)) = dying[usize::from(class)]
                 && last.last_ms > dead_ms
                 && last.last_ms <= dead_later_ms
@@ -173,15 +174,15 @@ impl Fold {
         scratch: &mut Scratch,
         counts: &mut Counts,
     ) {
-        let Scratch { all, segments, sites, .. } = scratch;
+        let Scratch { all, by_item, segments, sites, .. } = scratch;
         let [settled, recent] = user.entries;
         if !recent.is_empty() {
             all.clear();
             all.extend_from_slice(settled);
             all.extend_from_slice(recent);
-            self.settler.living(all, dead, segments, sites);
+            self.settler.living(all, dead, by_item, segments, sites);
         } else if self.draft.is_none() {
-            self.settler.living(settled, dead, segments, sites);
+            self.settler.living(settled, dead, by_item, segments, sites);
         }
         // Else they were collected when the user was kept.
         counts.change(segments, sites, &counting.groups, counting.order, Change::Add);

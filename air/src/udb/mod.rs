@@ -23,7 +23,7 @@ pub(crate) use lanes::{Lanes, keys};
 pub(crate) use mirror::{Listing, Mirror};
 pub use place::UdbPlace;
 pub(crate) use record::{Entry, Garbled, read_number, read_record, write_number, write_record};
-pub(crate) use settle::{Dead, Living, Settler};
+pub(crate) use settle::{ByItem, Dead, Living, Settler};
 pub(crate) use snapshot::{Draft, Inputs, Snapshot};
 pub use table::UdbTable;
 pub(crate) use users_file::{UsersFile, UsersWriter};

@@ -70,17 +70,30 @@ fn write_entry(out: &mut Vec<u8>, entry: &Entry, base_ms: i64) {
     // Bits that must be kept; of a signed number one more than its value takes.
     let bits = |number: u64| 64 - number.leading_zeros();
     let wanted = [bits(numbers[0]), bits(numbers[1]), bits((begins ^ (begins >> 63)) as u64) + 1, bits(lasts)];
-    let mut bytes = [0; ENTRY_BYTES];
-    let (mut tag, mut at) = (0, 1);
-    for (field, (number, bits)) in numbers.into_iter().zip(wanted).enumerate() {
-        let widths = &WIDTHS[field];
-        let code = (0..3).filter(|&code| bits > u32::from(widths[code]) * 8).count();
-        tag |= (code as u8) << (2 * field);
-        bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
-        at += usize::from(widths[code]);
+    let code = |field: usize| (0..3).filter(|&code| wanted[field] > u32::from(WIDTHS[field][code]) * 8).count();
+    let tag = code(0) | code(1) << 2 | code(2) << 4 | code(3) << 6;
+    let lengths = LENGTHS[tag].map(usize::from);
+    let end = out.len() + lengths[4];
+    // Put together in a register and stored at once; what is too much is cut off.
+    let (mut low, mut at) = (tag as u128, 1);
+    for (number, length) in numbers.into_iter().zip(lengths) {
+        if at + length > 16 {
+            return write_long_entry(out, tag as u8, numbers);
+        }
+        low |= u128::from(number & MASKS[length]) << (8 * at as u32 & 127);
+        at += length;
     }
-    bytes[0] = tag;
-    out.extend_from_slice(&bytes[..at]);
+    out.extend_from_slice(&low.to_le_bytes());
+    out.truncate(end);
+}
+
+/// An entry of more than sixteen bytes: of odd times, or of many millions of items.
+#[cold]
+fn write_long_entry(out: &mut Vec<u8>, tag: u8, numbers: [u64; 4]) {
+    out.push(tag);
+    for (number, length) in numbers.into_iter().zip(LENGTHS[usize::from(tag)]) {
+        out.extend_from_slice(&number.to_le_bytes()[..usize::from(length)]);
+    }
 }
 
 /// Takes the record at the front of `bytes`: appends its entries, returns the user's id.

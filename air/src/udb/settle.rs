@@ -23,6 +23,18 @@ pub(crate) struct Dead(Vec<Option<i64>>);
 #[derive(Clone, Debug)]
 pub(crate) struct Reach(Vec<i64>);
 
+/// Room to bring one user's entries into order.
+#[derive(Debug, Default)]
+pub(crate) struct ByItem {
+    /// Class, item and place of each entry, packed: numbers are sorted much faster than entries.
+    keys: Vec<u64>,
+    /// The entries of one class and item.
+    item: Vec<Entry>,
+}
+
+/// Beside 8 bits of class and 32 of item.
+const PLACE_BITS: u32 = 24;
+
 /// A membership that is alive: the item's number, and when its last run began.
 pub(crate) type Living = (u32, i64);
 
@@ -53,17 +65,15 @@ impl Settler {
     /// may be the bridge between the others.
     pub(crate) fn keep(
         &self,
-        entries: &mut [Entry],
+        entries: &[Entry],
         reach: &Reach,
+        by_item: &mut ByItem,
         kept: &mut Vec<Entry>,
         mut last: impl FnMut(u8, u32, Run),
     ) {
-        self.sort(entries);
-        for item in entries.chunk_by_mut(|left, right| self.key(left) == self.key(right)) {
-            let (number, name) = self.key(&item[0]);
+        self.items(entries, by_item, |number, name, mut rest| {
             let life = self.classes[usize::from(number)].life;
             let reach_ms = reach.0[usize::from(number)];
-            let mut rest = item;
             loop {
                 let (length, run) = first_run(rest, |entry| entry.run, life);
                 let (joined, after) = rest.split_at_mut(length);
@@ -76,25 +86,24 @@ impl Settler {
                     break;
                 }
             }
-        }
+        });
     }
 
     /// Collects the memberships that are not `dead`, by side: items in rising order, each once.
     pub(crate) fn living(
         &self,
-        entries: &mut [Entry],
+        entries: &[Entry],
         dead: &Dead,
+        by_item: &mut ByItem,
         segments: &mut Vec<Living>,
         sites: &mut Vec<Living>,
     ) {
         segments.clear();
         sites.clear();
-        self.sort(entries);
-        for item in entries.chunk_by(|left, right| self.key(left) == self.key(right)) {
-            let (number, name) = self.key(&item[0]);
+        self.items(entries, by_item, |number, name, item| {
             let last = last_run(item, self.classes[usize::from(number)].life);
             self.add_living(number, name, last, dead, segments, sites);
-        }
+        });
         self.end_living(segments, sites);
     }
 
@@ -126,18 +135,25 @@ impl Settler {
         }
     }
 
-    /// Class and item.
-    fn key(&self, entry: &Entry) -> (u8, u32) {
-        (self.class_of[entry.origin as usize], entry.item)
-    }
-
-    /// By class, item, time: one number, which is compared at once.
-    fn sort(&self, entries: &mut [Entry]) {
-        entries.sort_unstable_by_key(|entry| {
-            let (class, item) = self.key(entry);
-            let rising = (entry.run.first_ms as u64) ^ (1 << 63);
-            u128::from(class) << 96 | u128::from(item) << 64 | u128::from(rising)
-        });
+    /// Hands over a user's entries by class and item, in rising order, those of each in order of time.
+    fn items(&self, entries: &[Entry], by_item: &mut ByItem, mut each: impl FnMut(u8, u32, &mut [Entry])) {
+        let ByItem { keys, item } = by_item;
+        keys.clear();
+        assert!(entries.len() <= 1 << PLACE_BITS, "a user has fewer than sixteen million entries in one bucket");
+        keys.extend((0_u64..).zip(entries).map(|(place, entry)| {
+            let class = self.class_of[entry.origin as usize];
+            u64::from(class) << (32 + PLACE_BITS) | u64::from(entry.item) << PLACE_BITS | place
+        }));
+        keys.sort_unstable();
+        for same in keys.chunk_by(|left, right| left >> PLACE_BITS == right >> PLACE_BITS) {
+            item.clear();
+            item.extend(same.iter().map(|key| entries[(key & ((1 << PLACE_BITS) - 1)) as usize]));
+            if item.len() > 1 {
+                item.sort_unstable_by_key(|entry| entry.run.first_ms);
+            }
+            let key = same[0] >> PLACE_BITS;
+            each((key >> 32) as u8, key as u32, item);
+        }
     }
 }
 
