@@ -18,8 +18,8 @@ use std::time::Instant as Stopwatch;
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use neartime_air::{
-    Air, AirConfig, Alive, CellCounts, Effort, FeaturesPlace, Membership, Order, Publisher, Report, SqlitePublisher,
-    Thresholds, UdbPlace, p_value,
+    Air, AirConfig, Alive, CellCounts, Effort, FeaturesPlace, Membership, Order, Progress, Publisher, Report,
+    SqlitePublisher, Thresholds, UdbPlace, p_value,
 };
 use neartime_engine::{Aggregate, FeatureTable, OnlineLayout, OutputColumn, OutputSchema, Role};
 use neartime_model::{ChunkWidth, FeatureName, FeatureVersion, Fence, Instant, OutputName, SourceName, Span};
@@ -72,7 +72,14 @@ async fn count(
     std::fs::create_dir_all(udb)?;
     let publisher = publisher(udb).await?;
     let features_store = FeaturesPlace::Directory(store.to_owned());
-    let air = Air { config, features_store, udb: UdbPlace::folder(udb), publisher, effort: Effort::default() };
+    let air = Air {
+        config,
+        features_store,
+        udb: UdbPlace::folder(udb),
+        publisher,
+        effort: Effort::default(),
+        progress: Progress::default(),
+    };
     let mut last = None;
     for (number, &as_of) in (1..).zip(instants) {
         let begun = Stopwatch::now();

@@ -9,6 +9,7 @@ use crate::config::AirConfig;
 use crate::error::AirError;
 use crate::input::{FeatureFiles, FeaturesPlace};
 use crate::names::{Groups, SiteNames, read_groups, read_site_names};
+use crate::progress::{Progress, Stage};
 use crate::publish::Publisher;
 use crate::refresh::{Effort, Refresh, Refreshed};
 use crate::report::{Of, Report, ReportInput, ReportNames, group_names};
@@ -30,6 +31,8 @@ pub struct Air {
     pub publisher: Arc<dyn Publisher>,
     /// How much of the machine may be used.
     pub effort: Effort,
+    /// Who is told how far it is.
+    pub progress: Progress,
 }
 
 impl Air {
@@ -38,6 +41,7 @@ impl Air {
     /// `fence` must be greater than that of every earlier run. Runs in one user database wait for each other.
     pub async fn run(&self, as_of: Instant, fence: Fence) -> Result<Report, AirError> {
         let report = self.compute(as_of, fence).await?;
+        self.progress.tell(Stage::Publishing(report.len()));
         self.publisher.publish(&report).await?;
         Ok(report)
     }
@@ -93,6 +97,7 @@ impl Air {
                 as_of,
                 fence,
                 effort: self.effort,
+                progress: &self.progress,
             };
             match refresh.run() {
                 Ok(refreshed) => break (refreshed, dictionary),

@@ -20,6 +20,7 @@ mod error;
 mod index;
 mod input;
 mod names;
+mod progress;
 mod publish;
 mod refresh;
 mod report;
@@ -37,6 +38,7 @@ pub use error::AirError;
 pub use index::{CellCounts, Measures, p_value};
 pub use input::FeaturesPlace;
 pub use names::{Groups, SiteNames, read_groups, read_site_names};
+pub use progress::{Progress, Stage};
 #[cfg(feature = "postgres")]
 pub use publish::PgPublisher;
 pub use publish::{LiveReport, Publisher, ShowQuery, Sort, SqlitePublisher};

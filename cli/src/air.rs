@@ -101,8 +101,15 @@ impl Report {
             udb: home.udb(),
             publisher: publisher(air).await?,
             effort,
+            progress: neartime_air::Progress::default(),
         };
         Ok(Self { air, clock: Arc::clone(app.clock()) })
+    }
+
+    /// Tells how far a report is.
+    pub(crate) fn watched(mut self, progress: neartime_air::Progress) -> Self {
+        self.air.progress = progress;
+        self
     }
 
     /// Makes and publishes the report as of `as_of`; by default as of the newest chunk that is done, never later than

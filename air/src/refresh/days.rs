@@ -8,6 +8,7 @@ use super::Refresh;
 use crate::count::{Counts, count_all};
 use crate::error::AirError;
 use crate::input::{Listed, Spool};
+use crate::progress::Stage;
 use crate::udb::{Draft, Fold, Folder, Snapshot, UsersFile};
 
 /// So many snapshots are kept; a late file of an older day makes the user database from nothing.
@@ -132,10 +133,12 @@ impl Refresh<'_> {
         let Pass { base, days, recent } = pass;
         let (days, draft) = days.unzip();
         let buckets = draft.as_ref().map(|draft| draft.buckets).or(base.as_ref().map(|base| base.buckets));
+        let buckets = buckets.unwrap_or_else(|| buckets_for(&[]));
         let fold = Fold {
             lanes: self.lanes.clone(),
             settler: self.settler(),
-            buckets: buckets.unwrap_or_else(|| buckets_for(&[])),
+            buckets,
+            steps: self.progress.steps(Stage::Counting, buckets),
             base,
             days,
             draft,

@@ -23,6 +23,7 @@ use crate::count::{Counts, GroupsOf};
 use crate::error::AirError;
 use crate::input::{FeatureFiles, IntervalReader, Known, Listed};
 use crate::names::Groups;
+use crate::progress::Progress;
 use crate::state::{Recent, State};
 use crate::udb::{Counting, Dictionary, EXPIRY_KNOWN, Folder, Inputs, Kind, Lanes, Settler, Snapshot, stable_hash};
 use days::Pass;
@@ -46,6 +47,7 @@ pub(crate) struct Refresh<'a> {
     pub(crate) as_of: Instant,
     pub(crate) fence: Fence,
     pub(crate) effort: Effort,
+    pub(crate) progress: &'a Progress,
 }
 
 /// How much of the machine may be used.

@@ -11,6 +11,7 @@ use neartime_model::{FeatureName, Instant};
 use super::Refresh;
 use crate::error::AirError;
 use crate::input::{IntervalReader, Known, Listed, Spool, SpoolWriter};
+use crate::progress::Stage;
 use crate::state::Recent;
 use crate::udb::{Entry, Gather, Inputs, UsersFile, UsersWriter};
 
@@ -35,12 +36,14 @@ impl Refresh<'_> {
     pub(super) fn spool(&self, files: &[&Listed], buckets: usize, end: Instant) -> Result<(Spool, Inputs), AirError> {
         let (threads, days) = (self.effort.threads, self.folder.days());
         let budget = self.effort.memory_bytes / threads.max(1);
+        let steps = self.progress.steps(Stage::Reading, files.len());
         let parts = in_parallel(files, threads, |files| {
             let mut part = SpoolWriter::new(buckets, end.as_millis(), &days, budget);
             let (mut readers, mut inputs) = (Readers::new(self), Inputs::new());
             for file in files {
                 let known = readers.read(file, |id, entries| part.push(id, entries))?;
                 inputs.insert(file.path.clone(), known);
+                steps.step();
             }
             Ok((part, inputs))
         })?;
@@ -66,11 +69,13 @@ impl Refresh<'_> {
             }
         }
         let wanted: Vec<(usize, &Listed)> = wanted.into_iter().enumerate().collect();
+        let steps = self.progress.steps(Stage::Reading, wanted.len());
         let made = in_parallel(&wanted, self.effort.threads, |files| {
             let (mut readers, mut made) = (Readers::new(self), Vec::new());
             for (number, file) in files {
                 let copy = format!("{}-{number}.users", self.fence);
                 made.push((file.path.clone(), self.copy(&mut readers, file, copy)?));
+                steps.step();
             }
             Ok(made)
         })?;

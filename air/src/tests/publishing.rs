@@ -9,7 +9,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 use super::world::{World, plain_config};
-use crate::{AirError, Publisher, ShowQuery, Sort, SqlitePublisher, Thresholds};
+use crate::{AirError, Progress, Publisher, ShowQuery, Sort, SqlitePublisher, Stage, Thresholds};
 
 const NOON: i64 = 1_533_124_800;
 
@@ -38,7 +38,13 @@ async fn what_is_published_is_what_was_computed() {
     let mut air = world.air.clone();
     air.config.site_names = Some(site_names);
     air.config.thresholds = Thresholds { min_overlap: 150, min_site_audience: 100 };
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let telling = Arc::clone(&told);
+    air.progress = Progress::new(move |stage| telling.lock().unwrap().push(stage));
     let report = air.run(as_of(), Fence(7)).await.unwrap();
+    let told = told.lock().unwrap().clone();
+    assert!(told.contains(&Stage::Reading(2, 2)) && told.contains(&Stage::Counting(16, 16)), "{told:?}");
+    assert_eq!(told.last(), Some(&Stage::Publishing(4)));
     let live = air.publisher.live().await.unwrap().unwrap();
     assert_eq!((live.fence, live.as_of, live.row_count, live.input_files), (Fence(7), as_of(), 4, 2));
 

@@ -17,7 +17,8 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
 use crate::{
-    Air, AirConfig, Alive, Effort, FeaturesPlace, Membership, Order, Report, SqlitePublisher, Thresholds, UdbPlace,
+    Air, AirConfig, Alive, Effort, FeaturesPlace, Membership, Order, Progress, Report, SqlitePublisher, Thresholds,
+    UdbPlace,
 };
 
 /// A row of a membership file: user, other keys, item, first and last time in milliseconds.
@@ -90,6 +91,7 @@ impl World {
             udb: UdbPlace::folder(folder.path().join("udb")),
             publisher: Arc::new(publisher),
             effort: Effort { threads: 2, memory_bytes: 1 << 20 },
+            progress: Progress::default(),
         };
         Self { folder, air, files: Files::new(), fence: AtomicI64::new(1) }
     }

@@ -16,6 +16,7 @@ use crate::count::{Bucketed, Change, Counts, GroupsOf};
 use crate::durable::Syncs;
 use crate::error::AirError;
 use crate::input::Spool;
+use crate::progress::Steps;
 
 /// For so long after its end a snapshot knows whose memberships end when. Later reports count all users again.
 pub(crate) const EXPIRY_KNOWN: Span = Span::from_days(2);
@@ -40,6 +41,8 @@ pub(crate) struct Fold {
     pub(crate) recent: Vec<Arc<UsersFile>>,
     /// Whom to count, if anyone.
     pub(crate) counting: Option<Counting>,
+    /// Told of each bucket that is done.
+    pub(crate) steps: Steps,
 }
 
 /// Who counts.
@@ -103,6 +106,7 @@ impl Bucketed for Fold {
             if let Some(writer) = writer {
                 syncs.push(writer.finish()?);
             }
+            self.steps.step();
         }
         syncs.end()
     }

@@ -1,5 +1,7 @@
 //! `neartime air`: makes the Audience Index Report, and shows the live one.
 
+use std::sync::Arc;
+
 use futures::TryStreamExt as _;
 use neartime_air::{Bar, Row, ShowQuery, Sort};
 
@@ -41,7 +43,9 @@ pub(crate) async fn execute(app: &App, command: AirCommand) -> anyhow::Result<()
 
 async fn run(app: &App, as_of: Option<neartime_model::Instant>) -> anyhow::Result<()> {
     let report = Report::open(app, &app.registry()?).await?;
-    let progress = Progress::begin("making the report");
+    let progress = Arc::new(Progress::begin("making the report"));
+    let told = Arc::clone(&progress);
+    let report = report.watched(neartime_air::Progress::new(move |stage| told.tell(stage)));
     let made = match report.next_fence().await {
         Ok(fence) => report.run(as_of, fence).await,
         Err(error) => Err(error),
