@@ -250,7 +250,8 @@ async fn a_pooler_may_stand_in_between() {
     };
     schema.run(&format!("CREATE DATABASE {}", schema.name)).await;
     let (server, _) = pooler.rsplit_once('/').unwrap();
-    let publishers = [0, 1].map(|_| PgPublisher::open(&format!("{server}/{}", schema.name), false));
+    let address = format!("{server}/{}", schema.name);
+    let publishers = [0, 1].map(|_| PgPublisher::open(&address, false));
     let publishers = futures::future::try_join_all(publishers).await.unwrap();
     for fence in 1..=6 {
         let publisher = &publishers[usize::try_from(fence).unwrap() % 2];

@@ -149,7 +149,10 @@ impl Fold {
         scratch: &mut Scratch,
     ) -> Result<(), AirError> {
         let Scratch { kept, ends, by_item, segments, sites, .. } = scratch;
-        [kept.clear(), ends.clear(), segments.clear(), sites.clear()];
+        kept.clear();
+        ends.clear();
+        segments.clear();
+        sites.clear();
         self.settler.keep(user.entries[SETTLED], reach, by_item, kept, |class, item, last| {
             if let Some((dead_ms, dead_later_ms)) = dying[usize::from(class)]
                 && last.last_ms > dead_ms

@@ -80,7 +80,7 @@ fn write_entry(out: &mut Vec<u8>, entry: &Entry, base_ms: i64) {
         if at + length > 16 {
             return write_long_entry(out, tag as u8, numbers);
         }
-        low |= u128::from(number & MASKS[length]) << (8 * at as u32 & 127);
+        low |= u128::from(number & MASKS[length]) << ((8 * at) & 127);
         at += length;
     }
     out.extend_from_slice(&low.to_le_bytes());

@@ -138,8 +138,10 @@ impl Settler {
     /// Hands over a user's entries by class and item, in rising order, those of each in order of time.
     fn items(&self, entries: &[Entry], by_item: &mut ByItem, mut each: impl FnMut(u8, u32, &mut [Entry])) {
         let ByItem { keys, item } = by_item;
+        if entries.len() > 1 << PLACE_BITS {
+            return self.items_of_many(entries, each);
+        }
         keys.clear();
-        assert!(entries.len() <= 1 << PLACE_BITS, "a user has fewer than sixteen million entries in one bucket");
         keys.extend((0_u64..).zip(entries).map(|(place, entry)| {
             let class = self.class_of[entry.origin as usize];
             u64::from(class) << (32 + PLACE_BITS) | u64::from(entry.item) << PLACE_BITS | place
@@ -153,6 +155,17 @@ impl Settler {
             }
             let key = same[0] >> PLACE_BITS;
             each((key >> 32) as u8, key as u32, item);
+        }
+    }
+
+    /// The same for a user whose entries cannot be numbered beside their keys.
+    fn items_of_many(&self, entries: &[Entry], mut each: impl FnMut(u8, u32, &mut [Entry])) {
+        let key = |entry: &Entry| (self.class_of[entry.origin as usize], entry.item);
+        let mut all = entries.to_vec();
+        all.sort_unstable_by_key(|entry| (key(entry), entry.run.first_ms));
+        for item in all.chunk_by_mut(|left, right| key(left) == key(right)) {
+            let (class, name) = key(&item[0]);
+            each(class, name, item);
         }
     }
 }
@@ -182,6 +195,34 @@ fn keep_by_origin(joined: &mut [Entry], run: Run, life: Life, kept: &mut Vec<Ent
             let (length, run) = first_run(rest, |entry| entry.run, life);
             kept.push(Entry { run, ..rest[0] });
             rest = &rest[length..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_come_by_class_item_and_time_however_they_are_sorted() {
+        let mut random = fastrand::Rng::with_seed(7);
+        let settler = Settler { classes: Vec::new(), class_of: vec![1, 0, 1, 200] };
+        let items = [0, 1, 9, u32::MAX];
+        for count in [0, 1, 2, 40, 3_000] {
+            let entry = |_| {
+                let first_ms = random.i64(-50..50);
+                let run = Run { first_ms, last_ms: first_ms + 1 };
+                Entry { origin: random.u32(0..4), item: items[random.usize(0..4)], run }
+            };
+            let entries: Vec<Entry> = (0..count).map(entry).collect();
+            let mut found = [Vec::new(), Vec::new()];
+            let [few, many] = &mut found;
+            let times = |item: &[Entry]| item.iter().map(|entry| entry.run.first_ms).collect::<Vec<_>>();
+            settler.items(&entries, &mut ByItem::default(), |class, name, item| few.push((class, name, times(item))));
+            settler.items_of_many(&entries, |class, name, item| many.push((class, name, times(item))));
+            assert_eq!(few, many);
+            assert!(few.is_sorted() && few.iter().all(|(_, _, times)| times.is_sorted()));
+            assert_eq!(few.iter().map(|(_, _, times)| times.len()).sum::<usize>(), count);
         }
     }
 }

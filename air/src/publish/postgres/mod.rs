@@ -86,7 +86,9 @@ impl PgPublisher {
         let mut transaction = self.pool.begin().await?;
         let timeout = LOCK_TIMEOUT.as_millis();
         // Copying and indexing a large report takes its time, whatever is usual here.
-        let settings = format!("SET LOCAL lock_timeout = {timeout}; SET LOCAL statement_timeout = 0");
+        let settings = format!(
+            "SET LOCAL lock_timeout = {timeout}; SET LOCAL statement_timeout = 0; SET LOCAL client_min_messages = warning"
+        );
         execute(&mut transaction, &settings).await?;
         Ok(transaction)
     }
