@@ -42,7 +42,8 @@ fn every_metric_is_documented_and_every_documented_one_is_there() {
         .filter_map(|line| line.split(['{', ' ']).next())
         .map(|name| name.trim_end_matches("_bucket").trim_end_matches("_sum").trim_end_matches("_count"))
         .collect();
-    let rows = DOCUMENTED.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows =
+        DOCUMENTED.lines().filter_map(|line| line.strip_prefix("| `")).filter(|row| row.starts_with("neartime_"));
     let documented: std::collections::BTreeSet<_> = rows.filter_map(|row| row.split(['{', '`']).next()).collect();
     assert_eq!(sampled, documented);
 }

@@ -118,6 +118,7 @@ impl OnlineRows {
     }
 
     /// The entity of a row, which is never null.
+    #[cfg(feature = "cassandra")]
     pub(super) fn entity(&self, row: usize) -> &str {
         match self.columns.first() {
             Some(Values::Text(entities)) => entities.value(row),
