@@ -26,14 +26,25 @@ pub(super) struct Groups {
     schema: SchemaRef,
     key_columns: usize,
     hasher: RandomState,
-    /// Open addressing: 0 is an empty slot, any other number a group's and 1. At most half of them are used.
-    slots: Vec<u32>,
-    hashes: Vec<u64>,
-    /// The row keys, one behind the other: for each column four bytes, 0 for a null, else the length and 1, and the text.
+    /// Open addressing; at most half of them are used.
+    slots: Vec<Slot>,
+    /// The groups, one behind the other: four bytes with its number, then its key, for each column four bytes, 0 for a
+    /// null, else the length and 1, and the text. What a lookup needs stands together: it waits for memory, not for
+    /// the processor.
     keys: Vec<u8>,
-    /// Where each group's key begins, and where the last one ends.
+    hashes: Vec<u64>,
+    /// Where each group begins.
     starts: Vec<u32>,
     values: Vec<Values>,
+}
+
+/// A place in the hash table.
+#[derive(Clone, Copy, Default)]
+struct Slot {
+    /// Bits of the hash that did not choose the slot.
+    tag: u32,
+    /// Where the group begins, and 1; 0 if there is none.
+    start: u32,
 }
 
 /// One column of values.
@@ -58,10 +69,10 @@ impl Groups {
             schema: output.arrow(),
             key_columns: output.row_key().count(),
             hasher: RandomState::default(),
-            slots: vec![0; FIRST_SLOTS],
+            slots: vec![Slot::default(); FIRST_SLOTS],
             hashes: Vec::new(),
             keys: Vec::new(),
-            starts: vec![0],
+            starts: Vec::new(),
             values: output.values().map(values).collect::<Option<_>>()?,
         })
     }
@@ -73,7 +84,7 @@ impl Groups {
     /// Bytes that it holds, and those that it takes to double.
     pub(super) fn bytes(&self) -> usize {
         let columns = self.values.iter().map(|values| values.folded.capacity() * 16 + values.present.capacity());
-        let groups = self.hashes.capacity() * 8 + self.starts.capacity() * 4 + self.slots.capacity() * 4;
+        let groups = self.hashes.capacity() * 8 + self.starts.capacity() * 4 + self.slots.capacity() * 8;
         2 * (groups + self.keys.capacity() + columns.sum::<usize>())
     }
 
@@ -112,31 +123,42 @@ impl Groups {
         if self.len() * 2 >= self.slots.len() {
             self.grow();
         }
-        let mask = self.slots.len() - 1;
-        let mut slot = hash as usize & mask;
-        while self.slots[slot] != 0 {
-            let group = self.slots[slot] - 1;
-            if self.hashes[group as usize] == hash && self.is_key_of(group as usize, columns, row) {
+        let (mut slot, tag) = self.place(hash);
+        while self.slots[slot].start != 0 {
+            let start = self.slots[slot].start - 1;
+            if self.slots[slot].tag == tag
+                && let Some(group) = self.group_at(start, columns, row)
+            {
                 return group;
             }
-            slot = (slot + 1) & mask;
+            slot = (slot + 1) & (self.slots.len() - 1);
         }
         let group = u32::try_from(self.len()).expect("there is room");
-        self.slots[slot] = group + 1;
+        let start = u32::try_from(self.keys.len()).expect("there is room");
+        self.slots[slot] = Slot { tag, start: start + 1 };
         self.hashes.push(hash);
+        self.starts.push(start);
+        self.keys.extend_from_slice(&group.to_le_bytes());
         for column in columns {
             let text = value(column, row);
             let length = text.map_or(0, |text| u32::try_from(text.len()).expect("a key is short") + 1);
             self.keys.extend_from_slice(&length.to_le_bytes());
             self.keys.extend_from_slice(text.unwrap_or_default());
         }
-        self.starts.push(u32::try_from(self.keys.len()).expect("there is room"));
         group
     }
 
+    /// The first slot of a hash, and its tag. Neither depends on the lowest bits alone, which may be poor.
+    #[inline(always)]
+    fn place(&self, hash: u64) -> (usize, u32) {
+        let spread = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((spread >> 32) as usize & (self.slots.len() - 1), spread as u32)
+    }
+
+    /// The group that begins at `start`, if its key is that of the row.
     #[inline]
-    fn is_key_of(&self, group: usize, columns: &[StringViewArray], row: usize) -> bool {
-        let mut key = &self.keys[self.starts[group] as usize..];
+    fn group_at(&self, start: u32, columns: &[StringViewArray], row: usize) -> Option<u32> {
+        let (group, mut key) = self.keys[start as usize..].split_first_chunk()?;
         for column in columns {
             let (stored, rest) = split(key);
             let same = match (value(column, row), stored) {
@@ -144,30 +166,30 @@ impl Groups {
                 (text, stored) => text.is_none() && stored.is_none(),
             };
             if !same {
-                return false;
+                return None;
             }
             key = rest;
         }
-        true
+        Some(u32::from_le_bytes(*group))
     }
 
     /// Doubles the hash table.
     fn grow(&mut self) {
-        let mask = self.slots.len() * 2 - 1;
+        let slots = self.slots.len() * 2;
         self.slots.clear();
-        self.slots.resize(mask + 1, 0);
-        for (group, hash) in (1..).zip(&self.hashes) {
-            let mut slot = *hash as usize & mask;
-            while self.slots[slot] != 0 {
-                slot = (slot + 1) & mask;
+        self.slots.resize(slots, Slot::default());
+        for (hash, start) in self.hashes.iter().zip(&self.starts) {
+            let (mut slot, tag) = self.place(*hash);
+            while self.slots[slot].start != 0 {
+                slot = (slot + 1) & (slots - 1);
             }
-            self.slots[slot] = group;
+            self.slots[slot] = Slot { tag, start: start + 1 };
         }
     }
 
     /// The columns of a group's key.
     fn key(&self, group: u32) -> impl Iterator<Item = Option<&[u8]>> {
-        let mut key = &self.keys[self.starts[group as usize] as usize..];
+        let mut key = &self.keys[self.starts[group as usize] as usize + 4..];
         (0..self.key_columns).map(move |_| {
             let (column, rest) = split(key);
             key = rest;
