@@ -181,7 +181,7 @@ impl Chaos<'_, '_> {
             let worker = self.rng.usize(..WORKERS);
             self.fleet.kill(worker);
             self.kills += 1;
-            if self.kills % 2 == 0
+            if self.kills.is_multiple_of(2)
                 && let Some(fault) = planned.pop()
             {
                 fault(self);
