@@ -19,6 +19,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use super::encode::{Layout, encode};
 use super::keys::{self, KeyStream};
 use super::published::PublishedFile;
+use super::reader::FileChanged;
 use super::store::{key_schema, readable};
 use super::{FeaturesStore, PartitionFile, Put, Staged, footer};
 use crate::StoreError;
@@ -57,9 +58,8 @@ impl FeaturesStore {
         encode(staged.path(), layout.clone(), as_rows(layout.schema, all)).await.map_err(of_keys)?;
         match self.publisher.put(staged, &list, listed.as_ref()).await? {
             Put::Done => Ok(()),
-            Put::Changed(_) => {
-                Err(StoreError::unavailable(format!("writing {list}"), "somebody else wrote it meanwhile"))
-            }
+            // Where nothing is locked, somebody else may have: the caller compares again with what they wrote.
+            Put::Changed(_) => Err(StoreError::unavailable(format!("writing {list}"), FileChanged { path: list })),
         }
     }
 
