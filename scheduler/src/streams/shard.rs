@@ -41,7 +41,7 @@ pub(super) enum ShardEnd {
     /// It was given back, or lost to another claim.
     Left,
     /// It stands at its newest record, and is still held.
-    AtTip(Reading),
+    AtTip(Box<Reading>),
 }
 
 /// One shard under one claim.
@@ -79,7 +79,7 @@ impl Reading {
                 self.left();
                 Ok(ShardEnd::Finished)
             }
-            Ok(ReadTo::Tip) => Ok(ShardEnd::AtTip(self)),
+            Ok(ReadTo::Tip) => Ok(ShardEnd::AtTip(Box::new(self))),
             Ok(ReadTo::Stop) => {
                 self.release().await;
                 Ok(ShardEnd::Left)
