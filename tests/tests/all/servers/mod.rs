@@ -1,5 +1,6 @@
 //! On real servers: Postgres, Cassandra, and moto for S3, SQS and Kinesis. Skipped where the environment names none.
 
+mod bucket;
 mod end_to_end;
 mod faults;
 mod operations;
