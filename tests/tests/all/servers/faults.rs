@@ -82,7 +82,8 @@ fn killed_paused_and_refused_workers_leave_what_one_would_have_left() {
     let kills = chaos.kills;
     proxy.fail(0);
     let calm_since = Instant::now();
-    while done(&stage) < u64::from(form.chunks) {
+    let all = (first.len() + late.len()) as u64;
+    while registered(&stage) < all || done(&stage) < u64::from(form.chunks) {
         assert!(calm_since.elapsed() < form.rest_within, "{} of {} done\n{}", done(&stage), form.chunks, fleet.logs());
         std::thread::sleep(Duration::from_millis(500));
     }
@@ -149,6 +150,12 @@ fn file(chunk: u32, number: u32, rng: &mut Rng) -> RawFile {
 /// Tasks whose every file is in what was published last.
 fn done(stage: &Stage) -> u64 {
     let count = "select count(*)::text from tasks where state = 'done' and generation = done_generation";
+    stage.try_postgres(count).and_then(|rows| rows.first()?.parse().ok()).unwrap_or_default()
+}
+
+/// Files that were discovered so far.
+fn registered(stage: &Stage) -> u64 {
+    let count = "select count(*)::text from files";
     stage.try_postgres(count).and_then(|rows| rows.first()?.parse().ok()).unwrap_or_default()
 }
 
