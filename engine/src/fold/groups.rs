@@ -18,6 +18,10 @@ use crate::{Aggregate, OutputColumn, OutputSchema, Role};
 
 /// Rows of a batch that comes out.
 const BATCH_ROWS: usize = 8192;
+/// Rows whose groups are looked up together: few enough for what they need to stay in the nearest cache.
+const BLOCK_ROWS: usize = 128;
+/// The usual size of what memory hands over at once; most groups span no more than two of these.
+const CACHE_LINE_BYTES: usize = 64;
 /// Slots of the hash table at first; a power of two, like all later sizes.
 const FIRST_SLOTS: usize = 1 << 10;
 
@@ -98,7 +102,12 @@ impl Groups {
         let keys = batch.columns()[..self.key_columns].iter().map(text).collect::<Result<Vec<_>>>()?;
         let mut hashes = vec![0; batch.num_rows()];
         create_hashes(keys.iter().map(|keys| keys as &dyn Array), &self.hasher, &mut hashes)?;
-        let groups: Vec<u32> = hashes.iter().enumerate().map(|(row, hash)| self.group_of(&keys, row, *hash)).collect();
+        let mut groups: Vec<u32> = Vec::with_capacity(hashes.len());
+        for (at, block) in hashes.chunks(BLOCK_ROWS).enumerate() {
+            self.touch(block);
+            let rows = block.iter().enumerate();
+            groups.extend(rows.map(|(row, hash)| self.group_of(&keys, at * BLOCK_ROWS + row, *hash)));
+        }
         let count = self.len();
         for (values, column) in self.values.iter_mut().zip(&batch.columns()[self.key_columns..]) {
             values.grow(count);
@@ -115,6 +124,17 @@ impl Groups {
             }
         }
         Ok(())
+    }
+
+    /// Brings what lookups of these hashes will need into the cache: all at once, where each of them would wait.
+    fn touch(&self, hashes: &[u64]) {
+        let mut starts = [0; BLOCK_ROWS];
+        for (start, hash) in starts.iter_mut().zip(hashes) {
+            *start = self.slots[self.place(*hash).0].start as usize;
+        }
+        let byte = |at: usize| self.keys.get(at).copied().unwrap_or(0);
+        let touched = starts.iter().fold(0, |sum, start| sum ^ byte(*start) ^ byte(*start + CACHE_LINE_BYTES / 2));
+        std::hint::black_box(touched);
     }
 
     /// The group of a row, made if there is none.
