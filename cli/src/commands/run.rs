@@ -1,5 +1,6 @@
 //! `neartime run`: the daemon, and everything that is due now.
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -76,12 +77,16 @@ async fn daemon(app: &App) -> anyhow::Result<ExitCode> {
     for off in &registry.off {
         tracing::info!(feature = off.feature.as_str(), why = off.reason, "a feature is off");
     }
+    // From here on a signal is a clean end, also while the services are still being reached.
+    let mut stopped = pin!(stop_signal()?);
     let watch = Arc::new(Watch::default());
-    let edges = app.ready_edges(registry, Arc::clone(&watch) as Arc<dyn Observer>).await?;
+    let edges = tokio::select! {
+        edges = app.ready_edges(registry, Arc::clone(&watch) as Arc<dyn Observer>) => edges?,
+        () = &mut stopped => return Ok(ExitCode::SUCCESS),
+    };
     let tasks = Arc::clone(&edges.tasks);
     let scheduler = Scheduler::new(edges, app.settings()).context("could not start the scheduler")?;
     let served = serve_console(app, &watch, &tasks).await?;
-    let stopped = stop_signal()?;
     tracing::info!(workers = app.config().run.workers, sources = app.config().sources.len(), "started");
     let shutdown = async {
         stopped.await;
