@@ -10,7 +10,7 @@ SERVERS = --features neartime/servers
 help:
 	@echo 'make demo     build, make a small raw reservoir, run everything on it, show what came out'
 	@echo 'make test     formatting, lints, all tests; starts PostgreSQL, Cassandra and moto for them, and stops them again'
-	@echo 'make install  build for real use (release) and install the neartime binary'
+	@echo 'make install  build for real use (release, with the clients of all servers) and install the neartime binary'
 	@echo 'make bench    compare speed and memory with other engines (see bench/)'
 	@echo
 	@echo 'make demo-services  the demo on PostgreSQL, Cassandra and moto instead of SQLite and directories'
@@ -55,7 +55,7 @@ fmt:
 	$(CARGO) fmt --all
 
 install: tools
-	$(CARGO) install --locked --path cli
+	$(CARGO) install --locked --path cli --features servers
 
 bench: tools python
 	infra/dev/services run bench/run
