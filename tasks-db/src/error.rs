@@ -49,6 +49,16 @@ pub enum TasksError {
         source: Box<dyn Error + Send + Sync>,
     },
 
+    /// The server of the task database was not reached, or does not let us in.
+    #[error("could not connect to the Postgres server {address} of the task database; is it there, and may we log in?")]
+    Unreachable {
+        /// Host, port and database.
+        address: String,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+
     /// The fence that a claim would get lies far ahead of this machine's clock: one of the two clocks is wrong.
     #[error(
         "the task database's clock or its last fence is {ahead} ahead of this machine's clock; set both clocks right"
@@ -98,6 +108,7 @@ impl Classify for TasksError {
             | Self::CronLeaseLost { .. }
             | Self::ShardLeaseLost { .. }
             | Self::Unavailable { .. }
+            | Self::Unreachable { .. }
             | Self::ClockAhead { .. }
             | Self::ClockApart { .. } => ErrorKind::Unavailable,
             Self::Refused(_) => ErrorKind::Invalid,

@@ -14,10 +14,10 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgRow};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
 
-use crate::Result;
 use crate::tables::fault::{Fault, Step, doing};
 use crate::tables::session::Call;
 use crate::tables::{DbClock, Tx};
+use crate::{Result, TasksError};
 pub use options::PostgresOptions;
 
 /// What every connection has set. A statement that runs longer is cancelled; one that waits longer for a lock fails and
@@ -51,12 +51,20 @@ pub(crate) struct PostgresBackend {
     pub(crate) clock: DbClock,
 }
 
+/// Why the first connection was not made, with the address that was tried.
+fn unreached(options: &PostgresOptions, fault: Fault) -> TasksError {
+    match doing("connect to the Postgres server")(fault) {
+        TasksError::Unavailable { source, .. } => TasksError::Unreachable { address: options.address(), source },
+        other => other,
+    }
+}
+
 impl PostgresBackend {
     pub(crate) async fn connect(options: &PostgresOptions) -> Result<Self> {
         let begin = Begin::new(options);
         let hearts = PostgresHearts { connect: options.connect.clone(), begin, clock: options.db_clock.clone() };
         // Not from the pool: that hides why it gets none.
-        let mut first = hearts.connect().await.map_err(doing("connect to the Postgres server"))?;
+        let mut first = hearts.connect().await.map_err(|fault| unreached(options, fault))?;
         migrate::migrate(&mut first, options).await.map_err(doing("bring the tables up to date"))?;
         let closed = first.close().await.map_err(Fault::from);
         closed.map_err(doing("close a connection to the Postgres server"))?;

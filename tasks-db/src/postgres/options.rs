@@ -40,6 +40,13 @@ impl fmt::Debug for PostgresOptions {
 }
 
 impl PostgresOptions {
+    /// Host, port and database, as people say them.
+    pub(super) fn address(&self) -> String {
+        let Self { connect, .. } = self;
+        let database = connect.get_database().unwrap_or_else(|| connect.get_username());
+        format!("{}:{}/{database}", connect.get_host(), connect.get_port())
+    }
+
     /// Reads `postgres://user:password@host:port/database?parameter=…`. Besides those of libpq (`sslmode`,
     /// `sslrootcert`, `application_name`, …) the parameters are
     ///
