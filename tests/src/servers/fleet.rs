@@ -29,11 +29,22 @@ impl<'s> Fleet<'s> {
 
     /// Ends a worker without warning and starts another in its place.
     pub fn kill(&mut self, worker: usize) {
+        self.supervise();
         let child = &mut self.workers[worker];
-        assert_eq!(child.try_wait().expect("its state"), None, "worker {worker} has ended by itself");
         child.kill().expect("it can be killed");
         child.wait().expect("it has ended");
         self.workers[worker] = run(self.site, worker);
+    }
+
+    /// Starts those again that found a service away while they started and said so (exit code 3), as the systemd unit
+    /// does; no worker may end by itself otherwise.
+    pub fn supervise(&mut self) {
+        for (worker, child) in self.workers.iter_mut().enumerate() {
+            if let Some(status) = child.try_wait().expect("its state") {
+                assert_eq!(status.code(), Some(3), "worker {worker} ended by itself:\n{}", log(self.site, worker));
+                *child = run(self.site, worker);
+            }
+        }
     }
 
     /// Stops a worker in the middle of whatever it does, as a machine that swaps or migrates does.

@@ -85,6 +85,7 @@ fn killed_paused_and_refused_workers_leave_what_one_would_have_left() {
     let all = (first.len() + late.len()) as u64;
     while registered(&stage) < all || done(&stage) < u64::from(form.chunks) {
         assert!(calm_since.elapsed() < form.rest_within, "{} of {} done\n{}", done(&stage), form.chunks, fleet.logs());
+        fleet.supervise();
         std::thread::sleep(Duration::from_millis(500));
     }
     eprintln!("{kills} kills, {:?}, at rest after {:?}", proxy.tally(), calm_since.elapsed());
