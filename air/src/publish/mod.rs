@@ -33,6 +33,11 @@ pub trait Publisher: Send + Sync + fmt::Debug {
     fn show(&self, query: &ShowQuery) -> BoxStream<'static, Result<Row<String>, AirError>>;
 }
 
+/// The fence that ends a stage's name: stages of runs that died are told by it.
+fn fence_of(table: &str) -> Option<Fence> {
+    table.rsplit('_').next()?.parse().ok().map(Fence)
+}
+
 /// The report that is live, as the table `air_reports` has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveReport {

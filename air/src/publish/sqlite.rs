@@ -13,7 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, SqlitePool};
 
 use super::patience::{LOCK_TIMEOUT, patiently};
-use super::{LiveReport, Publisher, ShowQuery, Sort};
+use super::{LiveReport, Publisher, ShowQuery, Sort, fence_of};
 use crate::error::AirError;
 use crate::report::{Report, ReportInput, Row};
 
@@ -133,8 +133,7 @@ impl SqlitePublisher {
         let tables: Vec<String> =
             sqlx::query(LEFTOVERS).fetch_all(&mut *transaction).await?.iter().map(|row| row.get(0)).collect();
         for table in tables {
-            let fence: Option<i64> = table.rsplit('_').next().and_then(|fence| fence.parse().ok());
-            if fence.is_some_and(|fence| fence <= up_to.0) {
+            if fence_of(&table).is_some_and(|fence| fence <= up_to) {
                 execute(&mut transaction, "DROP TABLE {table}", &table).await?;
             }
         }

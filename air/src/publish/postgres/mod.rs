@@ -18,7 +18,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row as _};
 
 use super::patience::{LOCK_TIMEOUT, patiently};
-use super::{LiveReport, Publisher, ShowQuery};
+use super::{LiveReport, Publisher, ShowQuery, fence_of};
 use crate::error::AirError;
 use crate::report::{Report, Row};
 
@@ -145,8 +145,7 @@ impl PgPublisher {
         let tables = sqlx::query(LEFTOVERS).persistent(false).fetch_all(&mut *transaction).await?;
         for table in tables {
             let table: String = table.try_get(0)?;
-            let fence: Option<i64> = table.rsplit('_').next().and_then(|fence| fence.parse().ok());
-            if fence.is_some_and(|fence| fence <= up_to.0) {
+            if fence_of(&table).is_some_and(|fence| fence <= up_to) {
                 execute(&mut transaction, &format!("DROP TABLE {table}")).await?;
             }
         }
