@@ -15,6 +15,8 @@ mod sources;
 mod tasks;
 
 pub(crate) use aws::Cloud;
+#[cfg(feature = "aws")]
+pub use aws::bucket_puts;
 pub(crate) use channels::{queues, streams};
 pub(crate) use features_store::FeaturesHome;
 pub(crate) use lacks::lacks;

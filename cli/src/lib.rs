@@ -20,6 +20,9 @@ mod quarantine_table;
 mod registry;
 mod telemetry;
 
+#[cfg(feature = "aws")]
+pub use clients::bucket_puts;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 

@@ -36,7 +36,7 @@ impl Cloud {
     }
 
     pub(crate) fn puts(&self, name: &str) -> Arc<dyn ConditionalPut> {
-        Arc::new(Puts(self.0.bucket(name)))
+        bucket_puts(self.0.bucket(name))
     }
 
     pub(crate) fn queue(&self, url: &str) -> anyhow::Result<Arc<dyn Queue>> {
@@ -58,6 +58,11 @@ impl Cloud {
     pub(crate) fn stream(&self, name: &str) -> Arc<dyn EventStream> {
         Arc::new(self.0.stream(name))
     }
+}
+
+/// A bucket's whole-file puts, as a features store asks for them.
+pub fn bucket_puts(bucket: S3Store) -> Arc<dyn ConditionalPut> {
+    Arc::new(Puts(bucket))
 }
 
 /// A bucket's whole-file puts, in the words of the features store.

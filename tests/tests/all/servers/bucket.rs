@@ -3,57 +3,28 @@
 use std::path::Path as FsPath;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use datafusion::arrow::array::{ArrayRef, AsArray, Int64Array, StringArray};
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
-use neartime_aws::{Aws, AwsSettings, Condition, FilePut, S3Store};
+use neartime_aws::{Aws, AwsSettings};
 use neartime_engine::{Aggregate, FeatureTable, OnlineLayout, OutputColumn, OutputSchema, Role};
 use neartime_model::{
     ChunkWidth, Classify, ContentOrder, ErrorKind, FeatureName, FeatureVersion, Fence, FilePath, Generation,
     OutputName, SourceName, Span, SystemClock,
 };
-use neartime_stores::{
-    ConditionalPut, FeaturesStore, PartitionFile, Published, PutCondition, PutOutcome, SqlSession, StoreError,
-};
+use neartime_stores::{FeaturesStore, PartitionFile, Published, SqlSession, StoreError};
 use neartime_tests::servers::Servers;
 use object_store::path::Path;
 
 const ROWS: i64 = 500;
 
-/// The same few lines as the binary's own.
-#[derive(Debug)]
-struct Puts(S3Store);
-
-#[async_trait]
-impl ConditionalPut for Puts {
-    async fn put_file(
-        &self,
-        file: &FsPath,
-        key: &Path,
-        condition: PutCondition<'_>,
-        metadata: &[(&str, String)],
-    ) -> Result<PutOutcome, StoreError> {
-        let condition = match condition {
-            PutCondition::Absent => Condition::Absent,
-            PutCondition::Version(etag) => Condition::Matches(etag.to_owned()),
-        };
-        match self.0.put_file(file, key, condition, metadata).await {
-            Ok(FilePut::Done { .. }) => Ok(PutOutcome::Done),
-            Ok(FilePut::Changed) => Ok(PutOutcome::Changed),
-            Ok(FilePut::Busy) => Ok(PutOutcome::Busy),
-            Err(error) => Err(StoreError::Unavailable { attempted: "putting".to_owned(), cause: Box::new(error) }),
-        }
-    }
-}
-
 async fn store(servers: &Servers, bucket: &str, staging: &FsPath) -> FeaturesStore {
     let settings = AwsSettings { endpoint: Some(servers.aws.url()), path_style: true, ..AwsSettings::default() };
     let aws = Aws::connect(settings, Arc::new(SystemClock)).await.unwrap();
-    let puts = Arc::new(Puts(aws.bucket(bucket)));
+    let puts = neartime::bucket_puts(aws.bucket(bucket));
     FeaturesStore::bucket(Arc::new(aws.bucket(bucket)), Path::from("races/features"), puts, staging.to_owned())
 }
 
