@@ -140,7 +140,7 @@ impl Fields {
     }
 
     /// The value of the column at position `column` on `line`, which was taken last.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn raw<'a>(&self, line: &'a [u8], column: usize) -> Raw<'a> {
         let slot = self.places[column].slot;
         match &self.format {

@@ -119,7 +119,30 @@ pub(crate) fn text<'a>(raw: Raw<'a>, scratch: &'a mut Vec<u8>) -> Result<Option<
             scratch
         }
     };
-    std::str::from_utf8(bytes).map(Some).map_err(|_| Misfit)
+    utf8(bytes).map(Some).ok_or(Misfit)
+}
+
+/// The text of these bytes, if they are UTF-8.
+#[inline(always)]
+pub(crate) fn utf8(bytes: &[u8]) -> Option<&str> {
+    if is_ascii(bytes) {
+        // SAFETY: ASCII is UTF-8. Most values are, and so short that the library's own check costs more than all the
+        // rest that happens to them.
+        return Some(unsafe { std::str::from_utf8_unchecked(bytes) });
+    }
+    std::str::from_utf8(bytes).ok()
+}
+
+/// Whether no byte has its high bit set; looked at in two words where the text is short, which most are.
+#[inline(always)]
+fn is_ascii(bytes: &[u8]) -> bool {
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let word = |half: &[u8; 8]| u64::from_le_bytes(*half);
+    match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(first), Some(last)) if bytes.len() <= 16 => (word(first) | word(last)) & HIGH == 0,
+        (Some(_), _) => bytes.is_ascii(),
+        _ => bytes.iter().fold(0, |all, byte| all | byte) < 0x80,
+    }
 }
 
 /// The text of a value that is to hold one number, boolean or instant; `None` if it is null or empty.

@@ -1,6 +1,6 @@
 //! gzip (RFC 1952): any number of members, with zero padding after each.
 
-use flate2::Crc;
+use crc_fast::{CrcAlgorithm, Digest};
 
 use super::deflate::Deflate;
 use super::{Corrupt, GZIP, Inflater, Progress};
@@ -22,7 +22,7 @@ pub(super) struct Gzip {
     part: Part,
     deflate: Box<Deflate>,
     /// Of what the member has produced, or of its header.
-    crc: Crc,
+    crc: Digest,
     flags: u8,
     /// A header's or trailer's bytes of fixed number.
     fixed: [u8; HEADER_BYTES],
@@ -47,7 +47,7 @@ impl Gzip {
         Self {
             part: Part::Header { have: 0 },
             deflate: Box::new(Deflate::new()),
-            crc: Crc::new(),
+            crc: Digest::new(CrcAlgorithm::Crc32IsoHdlc),
             flags: 0,
             fixed: [0; HEADER_BYTES],
         }
@@ -73,7 +73,7 @@ impl Gzip {
     /// Takes in one byte of a header.
     fn header(&mut self, byte: u8) -> Result<(), Corrupt> {
         let in_crc = !matches!(self.part, Part::HeaderCrc { .. });
-        let crc = self.crc.sum();
+        let crc = self.crc();
         if in_crc {
             self.crc.update(&[byte]);
         }
@@ -137,6 +137,11 @@ impl Gzip {
         next.map_or(Part::Body, |(_, part)| *part)
     }
 
+    /// The checksum so far.
+    fn crc(&self) -> u32 {
+        u32::try_from(self.crc.finalize()).expect("a checksum of 32 bits")
+    }
+
     /// Takes in one byte of a trailer.
     fn trailer(&mut self, byte: u8, have: usize) -> Result<(), Corrupt> {
         self.fixed[have] = byte;
@@ -146,10 +151,11 @@ impl Gzip {
         }
         self.part = Part::Between;
         let number = |at: usize| self.fixed[at..].first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
-        if number(0) != Some(self.crc.sum()) {
+        if number(0) != Some(self.crc()) {
             return Err(Corrupt::new("gzip cannot be inflated: its checksum is wrong"));
         }
-        if number(4) != Some(self.crc.amount()) {
+        // The trailer tells the length modulo 2³².
+        if number(4) != Some(self.crc.get_amount() as u32) {
             return Err(Corrupt::new("gzip cannot be inflated: its length is wrong"));
         }
         Ok(())

@@ -86,7 +86,7 @@ impl Walker {
     }
 
     /// The value of `slot` on `line`, the line that was walked over last.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn raw<'a>(&self, line: &'a [u8], slot: usize) -> Raw<'a> {
         let slot = self.slots[slot];
         let text = &line[slot.start as usize..slot.end as usize];

@@ -5,7 +5,7 @@
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, Operator};
 
-use super::text;
+use super::{text, utf8};
 use crate::lines::name::{Ends, Name};
 use crate::lines::{Fields, Raw};
 use crate::source::{ColumnKind, Source};
@@ -34,7 +34,7 @@ impl RowFilter {
             let known: Vec<_> = conditions.iter().filter_map(|condition| understand(source, condition)).collect();
             (!known.is_empty()).then_some(known)
         };
-        features.iter().map(understood).collect::<Option<Vec<_>>>().map(Self)
+        features.iter().map(understood).collect::<Option<Vec<_>>>().map(|features| Self(joined(features)))
     }
 
     /// Whether some feature may want the row of `line`, which was taken last.
@@ -55,6 +55,22 @@ impl Condition {
     }
 }
 
+/// Features that each want some texts of one column want any of them together: one look instead of many.
+fn joined(features: Vec<Vec<Condition>>) -> Vec<Vec<Condition>> {
+    let mut joined: Vec<Vec<Condition>> = Vec::new();
+    for conditions in features {
+        let of_same_column = joined.iter_mut().find_map(|known| match (&mut known[..], &conditions[..]) {
+            ([Condition::In(column, known)], [Condition::In(other, more)]) if column == other => Some((known, more)),
+            _ => None,
+        });
+        match of_same_column {
+            Some((known, more)) => known.extend_from_slice(more),
+            None => joined.push(conditions),
+        }
+    }
+    joined
+}
+
 /// `None` for a null, and for a value that is no text and so becomes one.
 #[inline]
 fn is_one_of(raw: Raw<'_>, texts: &[Name], scratch: &mut Vec<u8>) -> Option<bool> {
@@ -67,7 +83,7 @@ fn is_one_of(raw: Raw<'_>, texts: &[Name], scratch: &mut Vec<u8>) -> Option<bool
         // Compared before it is checked: what is one of them is valid.
         Raw::Text(bytes) if is_among(bytes) => Some(true),
         // Compared already: whether it is null is left to find out.
-        Raw::Text(bytes) => std::str::from_utf8(bytes).is_ok().then_some(false),
+        Raw::Text(bytes) => utf8(bytes).is_some().then_some(false),
         raw => text(raw, scratch).ok().flatten().map(|value| is_among(value.as_bytes())),
     }
 }

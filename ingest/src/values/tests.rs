@@ -293,6 +293,25 @@ proptest! {
     }
 
     #[test]
+    fn plain_digits_are_read_as_the_library_reads_them(mut text in "-?[0-9]{1,22}", at: prop::sample::Index, byte: u8, replace: bool) {
+        prop_assert_eq!(int(Raw::Number(text.as_bytes()), &mut Vec::new()).ok().flatten(), text.parse().ok());
+        if replace {
+            let mut bytes = text.into_bytes();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            text = String::from_utf8_lossy(&bytes).into_owned();
+        }
+        let plain = text.strip_prefix('-').unwrap_or(&text);
+        let few = (1..=18).contains(&plain.len()) && plain.bytes().all(|byte| byte.is_ascii_digit());
+        prop_assert_eq!(number::small_int(text.as_bytes()), few.then(|| text.parse().unwrap()));
+    }
+
+    #[test]
+    fn a_text_is_what_the_library_takes_for_one(bytes in prop::collection::vec(prop_oneof![9 => 0_u8..0x80, 1 => any::<u8>()], 0..40)) {
+        prop_assert_eq!(utf8(&bytes), std::str::from_utf8(&bytes).ok());
+    }
+
+    #[test]
     fn ints_agree_with_exact_arithmetic(mantissa in -1_000_000_000_000_i64..1_000_000_000_000, exponent in -14_i32..8) {
         let text = format!("{mantissa}e{exponent}");
         let power = 10_i128.pow(exponent.unsigned_abs());

@@ -45,8 +45,14 @@ impl TimeReader {
     /// Milliseconds since the epoch; `None` where nothing was sent.
     #[inline]
     pub(crate) fn read(&self, raw: Raw<'_>, scratch: &mut Vec<u8>) -> Result<Option<i64>, Misfit> {
-        if let Raw::Bool(_) | Raw::Container(_) = raw {
-            return Err(Misfit);
+        let known = match (raw, &self.unit) {
+            (Raw::Bool(_) | Raw::Container(_), _) => return Err(Misfit),
+            // What nearly every number is needs no further look at its text.
+            (Raw::Number(digits), Unit::Epoch(power)) => small_int(digits).and_then(|number| in_millis(number, *power)),
+            _ => None,
+        };
+        if let Some(millis) = known.filter(|millis| RANGE_MILLIS.contains(millis)) {
+            return Ok(Some(millis));
         }
         let Some(text) = scalar(raw, scratch)? else { return Ok(None) };
         let millis = match &self.unit {
@@ -60,11 +66,19 @@ impl TimeReader {
 
 #[inline]
 fn epoch(text: &str, power: i64) -> Option<i64> {
-    match (small_int(text.as_bytes()), power) {
-        (Some(number), 0) => Some(number),
-        (Some(number), 3) => number.checked_mul(1_000),
-        (Some(number), -3) => Some(number.div_euclid(1_000)),
-        _ => Decimal::parse(text)?.floor_scaled(power),
+    match small_int(text.as_bytes()) {
+        Some(number) => in_millis(number, power),
+        None => Decimal::parse(text)?.floor_scaled(power),
+    }
+}
+
+/// A whole number times `10^power`, floored, if that fits.
+#[inline]
+fn in_millis(number: i64, power: i64) -> Option<i64> {
+    match power {
+        0 => Some(number),
+        3 => number.checked_mul(1_000),
+        _ => Some(number.div_euclid(1_000)),
     }
 }
 

@@ -77,3 +77,33 @@ fn one_feature_that_wants_everything_keeps_everything() {
     assert!(RowFilter::new(&source, &[some.clone(), vec![col("n").eq(lit(1))]]).is_none());
     assert!(RowFilter::new(&source, &[some.clone(), some]).is_some());
 }
+
+#[test]
+fn features_that_want_texts_of_one_column_want_any_of_them() {
+    let source = source();
+    let features = [
+        vec![col("event").eq(lit("a"))],
+        vec![col("\"Brand\"").eq(lit("b"))],
+        vec![col("event").in_list(vec![lit("c"), lit("d")], false)],
+        vec![col("event").eq(lit("e")), col("\"Brand\"").eq(lit("f"))],
+    ];
+    let filter = RowFilter::new(&source, &features).unwrap();
+    assert_eq!(filter.0.len(), 3);
+    let wants = |event: &str, brand: &str| {
+        let line = format!(r#"{{"event":"{event}","Brand":"{brand}"}}"#);
+        let mut fields = Fields::new(&source);
+        fields.take(line.as_bytes()).unwrap();
+        filter.wants(&fields, line.as_bytes(), &mut Vec::new())
+    };
+    for (event, brand, wanted) in [
+        ("a", "", true),
+        ("c", "", true),
+        ("d", "", true),
+        ("e", "", false),
+        ("e", "f", true),
+        ("x", "b", true),
+        ("x", "f", false),
+    ] {
+        assert_eq!(wants(event, brand), wanted, "{event} {brand}");
+    }
+}
