@@ -3,6 +3,7 @@
 //! does not suffice.
 
 mod groups;
+mod text_column;
 
 use std::sync::Arc;
 

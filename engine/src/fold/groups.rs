@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringBuilder, StringViewArray, TimestampMillisecondArray,
+    Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray, TimestampMillisecondArray,
 };
 use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::compute::cast;
@@ -12,6 +12,7 @@ use datafusion::common::exec_err;
 use datafusion::common::hash_utils::{RandomState, create_hashes};
 use datafusion::error::Result;
 
+use super::text_column::TextColumn;
 use crate::engines::instant_type;
 use crate::functions::overflow;
 use crate::{Aggregate, OutputColumn, OutputSchema, Role};
@@ -132,8 +133,14 @@ impl Groups {
         for (start, hash) in starts.iter_mut().zip(hashes) {
             *start = self.slots[self.place(*hash).0].start as usize;
         }
+        self.touch_keys(starts);
+    }
+
+    /// Brings the groups that begin there into the cache.
+    #[inline]
+    fn touch_keys(&self, starts: impl IntoIterator<Item = usize>) {
         let byte = |at: usize| self.keys.get(at).copied().unwrap_or(0);
-        let touched = starts.iter().fold(0, |sum, start| sum ^ byte(*start) ^ byte(*start + CACHE_LINE_BYTES / 2));
+        let touched = starts.into_iter().fold(0, |sum, start| sum ^ byte(start) ^ byte(start + CACHE_LINE_BYTES / 2));
         std::hint::black_box(touched);
     }
 
@@ -257,14 +264,14 @@ impl Groups {
     }
 
     fn rows(&self, groups: &[u32], number: impl Fn(i128) -> Result<i64>) -> Result<RecordBatch> {
-        let mut keys: Vec<_> =
-            (0..self.key_columns).map(|_| StringBuilder::with_capacity(groups.len(), groups.len() * 16)).collect();
-        for group in groups {
-            for (builder, text) in keys.iter_mut().zip(self.key(*group)) {
-                builder.append_option(text.map(|text| str::from_utf8(text).expect("it was text when it came")));
+        let mut keys: Vec<_> = (0..self.key_columns).map(|_| TextColumn::with_capacity(groups.len())).collect();
+        for block in groups.chunks(BLOCK_ROWS) {
+            self.touch_keys(block.iter().map(|group| self.starts[*group as usize] as usize));
+            for group in block {
+                keys.iter_mut().zip(self.key(*group)).for_each(|(column, text)| column.push(text));
             }
         }
-        let mut columns: Vec<ArrayRef> = keys.iter_mut().map(|keys| Arc::new(keys.finish()) as ArrayRef).collect();
+        let mut columns = keys.into_iter().map(TextColumn::finish).collect::<Result<Vec<ArrayRef>>>()?;
         for (values, field) in self.values.iter().zip(&self.schema.fields()[self.key_columns..]) {
             columns.push(values.column(groups, field.data_type(), &number)?);
         }
