@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, StringArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use datafusion::arrow::compute::BatchCoalescer;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
@@ -86,9 +86,8 @@ fn write_file(path: &Path, layout: Layout, mut pieces: mpsc::Receiver<Piece>) ->
     let failed = |error| parquet_error(path, error);
     let cutting = |error| StoreError::failed("cutting batches to size", error);
     let file = File::options().write(true).open(path).map_err(|error| io_error("opening", path, error))?;
-    let options = ArrowWriterOptions::new().with_properties(properties(&layout)).with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(file, Arc::clone(&layout.schema), options).map_err(failed)?;
     let mut cutter = BatchCoalescer::new(Arc::clone(&layout.schema), BATCH_ROWS);
+    let mut file = ParquetFile::new(file, &layout);
     let mut order = OrderCheck::default();
     let mut ended = false;
     while !ended {
@@ -105,12 +104,43 @@ fn write_file(path: &Path, layout: Layout, mut pieces: mpsc::Receiver<Piece>) ->
             None => return Err(StoreError::broken_rule("the rows broke off before their end")),
         }
         while let Some(batch) = cutter.next_completed_batch() {
-            writer.write(&batch).map_err(failed)?;
+            file.write(&batch).map_err(failed)?;
         }
     }
-    writer.finish().map_err(failed)?;
-    writer.inner().sync_all().map_err(|error| io_error("syncing", path, error))?;
+    let file = file.finish().map_err(failed)?;
+    file.sync_all().map_err(|error| io_error("syncing", path, error))?;
     verify(path, order.rows)
+}
+
+/// A file that is begun with its first batch, which tells how its entities are best encoded.
+struct ParquetFile<'a> {
+    layout: &'a Layout,
+    unbegun: Option<File>,
+    writer: Option<ArrowWriter<File>>,
+}
+
+impl<'a> ParquetFile<'a> {
+    fn new(file: File, layout: &'a Layout) -> Self {
+        Self { layout, unbegun: Some(file), writer: None }
+    }
+
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        if let Some(file) = self.unbegun.take() {
+            let options = ArrowWriterOptions::new()
+                .with_properties(properties(self.layout, batch))
+                .with_skip_arrow_metadata(true);
+            let schema = Arc::clone(&self.layout.schema);
+            self.writer = Some(ArrowWriter::try_new_with_options(file, schema, options)?);
+        }
+        self.writer.as_mut().expect("it was begun").write(batch)
+    }
+
+    fn finish(mut self) -> Result<File, ParquetError> {
+        if self.unbegun.is_some() {
+            self.write(&RecordBatch::new_empty(Arc::clone(&self.layout.schema)))?;
+        }
+        self.writer.expect("it was begun").into_inner()
+    }
 }
 
 /// Reads the footer back, so that a file that the disk garbled is not published.
@@ -126,7 +156,8 @@ fn verify(path: &Path, rows: u64) -> Result<Encoded, StoreError> {
     }
 }
 
-fn properties(layout: &Layout) -> WriterProperties {
+fn properties(layout: &Layout, first: &RecordBatch) -> WriterProperties {
+    let entity = layout.schema.field(0).name().as_str();
     let sorting = (0_i32..)
         .take(layout.key_columns)
         .map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: true })
@@ -138,7 +169,16 @@ fn properties(layout: &Layout) -> WriterProperties {
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_key_value_metadata(Some(layout.metadata.clone()))
         .set_sorting_columns(Some(sorting))
+        .set_column_dictionary_enabled(entity.into(), repeats(first))
         .build()
+}
+
+/// Whether most rows have the entity of the row before, to judge from a batch. Where they do not, a dictionary would hold
+/// nearly all of them, after each had been looked up in it.
+fn repeats(batch: &RecordBatch) -> bool {
+    let entities = batch.column(0).as_string::<i32>();
+    let repeated = (1..entities.len()).filter(|row| value(entities, row - 1) == value(entities, *row)).count();
+    2 * repeated > entities.len()
 }
 
 /// The batch with exactly the columns and types of the file: engines may compute with views.

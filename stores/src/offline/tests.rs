@@ -97,6 +97,23 @@ async fn bytes_do_not_depend_on_batches() {
 }
 
 #[tokio::test]
+async fn entities_have_a_dictionary_only_where_they_repeat() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FeaturesStore::directory(folder.path()).unwrap();
+    let countries = |user: i64| (0..3).map(move |n| (Some(format!("u{user:03}")), Some(format!("c{n}")), n));
+    let repeated: Vec<TestRow> = (0..200).flat_map(countries).collect();
+    for (name, rows, has_dictionary) in [("each_once", users(0..200), false), ("thrice", repeated, true)] {
+        let file = file(&table(name, OnlineLayout::PerChunk), AT);
+        publish(&store, &file, 1, 1, &rows).await;
+        assert_eq!(read(&store, &file).await, rows);
+        let file = SerializedFileReader::new(std::fs::File::open(path_of(folder.path(), &file)).unwrap()).unwrap();
+        let group = file.metadata().row_group(0);
+        assert_eq!(group.column(0).dictionary_page_offset().is_some(), has_dictionary, "{name}");
+        assert!(group.column(1).dictionary_page_offset().is_some(), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn columns_are_plain_int64_zstd_and_utc() {
     let folder = tempfile::tempdir().unwrap();
     let store = FeaturesStore::directory(folder.path()).unwrap();
