@@ -27,11 +27,12 @@ use scylla::response::query_result::QueryResult;
 use scylla::statement::Consistency;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlTimestamp;
+use tokio::time::MissedTickBehavior;
 
 const KEYSPACE: &str = "neartime_bench";
 /// Statements that the bare loop has in flight; the store has a bound of its own.
 const BARE_IN_FLIGHT: usize = 512;
-/// Rows of a page, as the store asks for them.
+/// Rows of a page, many more than an answer has.
 const PAGE_ROWS: i32 = 2_000;
 /// Rows handed to the store at once, as a publish does.
 const BATCH_ROWS: usize = 16 * 1024;
@@ -111,8 +112,25 @@ impl Peers {
         Ok(())
     }
 
-    /// Lookups at a fixed rate, each the other way than the last.
+    /// Lookups while nothing else happens, and while the store writes as fast as it can, as when a chunk is published.
     async fn compare_lookups(&self, rounds: usize) -> Outcome<()> {
+        self.time_lookups("idle", LOOKUPS * rounds).await?;
+        tokio::select! {
+            written = self.write_for_ever() => written,
+            timed = self.time_lookups("at work", LOOKUPS / 5 * rounds) => timed,
+        }
+    }
+
+    async fn write_for_ever(&self) -> Outcome<()> {
+        let ids: Vec<String> = (0..BATCH_ROWS).map(|row| format!("writer-{row:09}")).collect();
+        for fence in 1.. {
+            self.store.write(&self.file(0), Fence(fence), self.batch(&ids)?).await?;
+        }
+        Ok(())
+    }
+
+    /// Lookups at a fixed rate, in turn by the bare driver, by it with pages, and by the store.
+    async fn time_lookups(&self, when: &str, lookups: usize) -> Outcome<()> {
         let ids: Vec<String> = (0..1_000).map(|row| format!("reader-{row:09}")).collect();
         for chunk in 0..CHUNKS {
             self.store.write(&self.file(chunk), Fence(1), self.batch(&ids)?).await?;
@@ -121,12 +139,13 @@ impl Peers {
         let cql = format!("SELECT id, country, actions_count FROM {KEYSPACE}.user_num_posts WHERE id = ?");
         let mut select = self.bare.prepare(cql).await?;
         select.set_is_idempotent(true);
-        // The last one as the store asks: page by page, so that no answer is too large for memory.
+        // As the driver asks unless it is told otherwise: page by page.
         let mut paged = select.clone();
         paged.set_page_size(PAGE_ROWS);
         let mut found: [Vec<f64>; 3] = Default::default();
         let mut ticks = tokio::time::interval(LOOKUPS_EVERY);
-        for turn in 0..LOOKUPS * rounds {
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for turn in 0..lookups {
             ticks.tick().await;
             let id = &ids[turn * 7 % ids.len()];
             let started = Instant::now();
@@ -141,7 +160,7 @@ impl Peers {
         for (name, part) in [("p50", 0.5), ("p99", 0.99)] {
             let [bare, paged, ours] = found.each_mut().map(|millis| quantile(millis, part));
             println!(
-                "lookups: {name} bare {bare:.3} ms, bare with paging {paged:.3} ms, neartime {ours:.3} ms, {:.2} and {:.2} of bare",
+                "lookups, {when}: {name} bare {bare:.3} ms, bare with paging {paged:.3} ms, neartime {ours:.3} ms, {:.2} and {:.2} of bare",
                 ours / bare,
                 ours / paged
             );

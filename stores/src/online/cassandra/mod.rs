@@ -214,8 +214,14 @@ impl OnlineStore for CassandraOnlineStore {
             return nothing();
         }
         let attempted = format!("reading the online table `{}`", table.name);
-        let statement = match self.prepare(self.statements(table).select(chunks.is_some())).await {
-            Ok(statement) => statement,
+        let statements = self.statements(table);
+        let bounded = chunks.is_some();
+        let prepared = async || {
+            let first = self.prepare(statements.select_first(bounded, PAGE_ROWS)).await?;
+            Ok((first, self.prepare(statements.select(bounded)).await?))
+        };
+        let (first, all) = match prepared().await {
+            Ok(statements) => statements,
             Err(error) if is_invalid(&error) => {
                 return match TableInPlace::look(&self.session, &self.keyspace, table).await? {
                     None => nothing(),
@@ -226,7 +232,7 @@ impl OnlineStore for CassandraOnlineStore {
         };
         let window_ms = chunks.map(|chunks| (ceiled_millis(chunks.start), ceiled_millis(chunks.end)));
         let session = Arc::clone(&self.session);
-        Question { session, statement, schema, entity: entity.to_owned(), window_ms, attempted }.answer().await
+        Question { session, first, all, schema, entity: entity.to_owned(), window_ms, attempted }.answer().await
     }
 
     async fn truncate(&self, table: &FeatureTable) -> Result<(), StoreError> {

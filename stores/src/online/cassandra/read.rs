@@ -1,4 +1,7 @@
 //! Reading the rows of one entity, page by page.
+//!
+//! Most entities have few rows, and the server answers a question with a limit that fits a page without the machinery
+//! of paging, a tenth quicker. Only an answer that reaches the limit is asked for again, with pages.
 
 use std::sync::Arc;
 
@@ -13,6 +16,7 @@ use scylla::response::{PagingState, PagingStateResponse};
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlTimestamp;
 
+use super::PAGE_ROWS;
 use super::failure::{database_error, patiently};
 use crate::StoreError;
 use crate::online::rows::{BatchBuilder, ColumnBuilder};
@@ -20,7 +24,10 @@ use crate::online::rows::{BatchBuilder, ColumnBuilder};
 /// What a read asks for.
 pub(super) struct Question {
     pub(super) session: Arc<Session>,
-    pub(super) statement: PreparedStatement,
+    /// Asks for no more rows than fit a page.
+    pub(super) first: PreparedStatement,
+    /// Asks for all rows.
+    pub(super) all: PreparedStatement,
     pub(super) schema: SchemaRef,
     pub(super) entity: String,
     /// Bounds of `data_chunk` in epoch milliseconds, half-open.
@@ -30,22 +37,23 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Answers with the first page, and with the others as somebody takes them. Most answers have one page, and for
-    /// them no task is made.
+    /// Answers with all rows, of which there are pages to come when somebody takes them. Most answers have one page,
+    /// and for them no task is made.
     pub(super) async fn answer(self) -> Result<SendableRecordBatchStream, StoreError> {
-        let (first, more) = self.page(PagingState::start()).await?;
         let schema = Arc::clone(&self.schema);
-        let Some(more) = more else {
-            let rows = futures::stream::iter([Ok(first)]);
+        let (few, _) = self.page(&self.first, PagingState::start()).await?;
+        if few.num_rows() < PAGE_ROWS as usize {
+            let rows = futures::stream::iter([Ok(few)]);
             return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)));
-        };
+        }
+        let (first, more) = self.page(&self.all, PagingState::start()).await?;
         let mut rows = RecordBatchReceiverStream::builder(schema, 2);
         let sender = rows.tx();
         rows.spawn(async move {
-            let (mut batch, mut more) = (first, Some(more));
+            let (mut batch, mut more) = (first, more);
             while sender.send(Ok(batch)).await.is_ok() {
                 let Some(next) = more else { break };
-                let page = self.page(next).await;
+                let page = self.page(&self.all, next).await;
                 (batch, more) = page.map_err(|error| DataFusionError::External(Box::new(error)))?;
             }
             Ok(())
@@ -54,9 +62,13 @@ impl Question {
     }
 
     /// One page, and where the next begins.
-    async fn page(&self, state: PagingState) -> Result<(RecordBatch, Option<PagingState>), StoreError> {
+    async fn page(
+        &self,
+        statement: &PreparedStatement,
+        state: PagingState,
+    ) -> Result<(RecordBatch, Option<PagingState>), StoreError> {
         let failed = |error: &dyn std::error::Error| StoreError::failed(self.attempted.clone(), error.to_string());
-        let (session, statement, entity) = (&self.session, &self.statement, self.entity.as_str());
+        let (session, entity) = (&self.session, self.entity.as_str());
         let asked = async || match self.window_ms {
             None => session.execute_single_page(statement, (entity,), state.clone()).await,
             Some((from, to)) => {

@@ -91,6 +91,11 @@ impl<'a> Statements<'a> {
         format!("SELECT {columns} FROM {} WHERE {entity} = ?{window}", self.name())
     }
 
+    /// The same, but no more than the first `rows`.
+    pub(super) fn select_first(&self, bounded: bool, rows: i32) -> String {
+        format!("{} LIMIT {rows}", self.select(bounded))
+    }
+
     pub(super) fn truncate(&self) -> String {
         format!("TRUNCATE TABLE {}", self.name())
     }
