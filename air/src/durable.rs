@@ -43,6 +43,7 @@ impl Unsynced {
 }
 
 /// Syncs files on a thread of its own, so that the next one is made while the disk takes the last.
+#[derive(Debug)]
 pub(crate) struct Syncs {
     files: Sender<Unsynced>,
     thread: JoinHandle<Result<(), AirError>>,

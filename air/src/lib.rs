@@ -19,6 +19,7 @@ mod durable;
 mod error;
 mod index;
 mod input;
+mod merge;
 mod names;
 mod progress;
 mod publish;

@@ -7,10 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// So many files of the features store are read, of so many.
+    /// So many files of the features store are read and counted, of so many.
     Reading(usize, usize),
-    /// So many buckets of users are joined and counted, of so many.
-    Counting(usize, usize),
     /// A report of so many rows is being published.
     Publishing(usize),
 }
@@ -19,11 +17,10 @@ pub enum Stage {
 #[derive(Clone, Default)]
 pub struct Progress(Option<Arc<dyn Fn(Stage) + Send + Sync>>);
 
-/// Counts what is done on many threads.
+/// Counts files that are read on many threads.
 #[derive(Debug)]
 pub(crate) struct Steps {
     progress: Progress,
-    stage: fn(usize, usize) -> Stage,
     done: AtomicUsize,
     all: usize,
 }
@@ -40,8 +37,8 @@ impl Progress {
         }
     }
 
-    pub(crate) fn steps(&self, stage: fn(usize, usize) -> Stage, all: usize) -> Steps {
-        Steps { progress: self.clone(), stage, done: AtomicUsize::new(0), all }
+    pub(crate) fn steps(&self, all: usize) -> Steps {
+        Steps { progress: self.clone(), done: AtomicUsize::new(0), all }
     }
 }
 
@@ -49,7 +46,7 @@ impl Steps {
     /// One more is done.
     pub(crate) fn step(&self) {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        self.progress.tell((self.stage)(done, self.all));
+        self.progress.tell(Stage::Reading(done, self.all));
     }
 }
 
@@ -63,7 +60,6 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reading(done, all) => write!(f, "reading features: {done} of {all} files"),
-            Self::Counting(done, all) => write!(f, "counting users: {done} of {all} buckets"),
             Self::Publishing(rows) => write!(f, "publishing {rows} rows"),
         }
     }

@@ -1,7 +1,7 @@
-//! The counting plan: a leaf whose partitions each count some buckets of users.
+//! The counting plan: a leaf whose partitions each count other users.
 //!
-//! Each partition yields its counts as rows `(measure, row, column, users)`. All users of a bucket are counted in one
-//! place, so rows of the same (measure, row, column) only need to be added up, wherever the partitions ran.
+//! Each partition yields its counts as rows `(measure, row, column, users)`. All that is known of a user is counted in
+//! one place, so rows of the same (measure, row, column) only need to be added up, wherever the partitions ran.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,28 +26,23 @@ use crate::error::AirError;
 /// Rows of one batch of counts.
 const BATCH_ROWS: usize = 64 << 10;
 
-/// Users in buckets, each of which can be counted by itself.
-pub(crate) trait Bucketed: Send + Sync + fmt::Debug {
-    /// How many buckets there are.
-    fn buckets(&self) -> usize;
-
-    /// Counts of nobody, of the right size.
+/// Users, to be counted in parts.
+pub(crate) trait Users: Send + Sync + fmt::Debug {
+    /// Counts of nobody, of the right size once all users are counted.
     fn nobody(&self) -> Counts;
 
-    /// Adds the users of some buckets.
-    fn count(&self, buckets: &mut dyn Iterator<Item = usize>, counts: &mut Counts) -> Result<(), AirError>;
+    /// Counts users of whom nobody else has taken any part, until none are left. Called once by each partition.
+    fn count(&self) -> Result<Counts, AirError>;
 }
 
-/// Counts all buckets in so many partitions, which run in parallel.
-pub(crate) async fn count_all(users: Arc<dyn Bucketed>, partitions: usize) -> Result<Counts, AirError> {
-    let mut sum = users.nobody();
-    let plan: Arc<dyn ExecutionPlan> = Arc::new(CountExec::new(users, partitions));
+/// Counts all users in so many partitions, which run in parallel.
+pub(crate) async fn count_all(users: Arc<dyn Users>, partitions: usize) -> Result<Counts, AirError> {
+    let plan: Arc<dyn ExecutionPlan> = Arc::new(CountExec::new(Arc::clone(&users), partitions));
     let streams = execute_stream_partitioned(plan, Arc::new(TaskContext::default())).map_err(cause)?;
-    // All partitions are started at once, and added up as they end.
-    let mut rows = futures::stream::select_all(streams);
-    while let Some(batch) = rows.try_next().await.map_err(cause)? {
-        absorb(&mut sum, &batch);
-    }
+    // All partitions are started at once, and added up when all have ended: then all names are known.
+    let rows: Vec<RecordBatch> = futures::stream::select_all(streams).try_collect().await.map_err(cause)?;
+    let mut sum = users.nobody();
+    rows.iter().for_each(|batch| absorb(&mut sum, batch));
     Ok(sum)
 }
 
@@ -78,14 +73,14 @@ impl Measure {
 
 #[derive(Debug)]
 struct CountExec {
-    users: Arc<dyn Bucketed>,
+    users: Arc<dyn Users>,
     partitions: usize,
     properties: Arc<PlanProperties>,
 }
 
 impl CountExec {
-    fn new(users: Arc<dyn Bucketed>, partitions: usize) -> Self {
-        let partitions = partitions.clamp(1, users.buckets().max(1));
+    fn new(users: Arc<dyn Users>, partitions: usize) -> Self {
+        let partitions = partitions.max(1);
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema()),
             Partitioning::UnknownPartitioning(partitions),
@@ -98,7 +93,7 @@ impl CountExec {
 
 impl DisplayAs for CountExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "CountExec: buckets={}, partitions={}", self.users.buckets(), self.partitions)
+        write!(f, "CountExec: partitions={}", self.partitions)
     }
 }
 
@@ -134,14 +129,12 @@ impl ExecutionPlan for CountExec {
         self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
     }
 
-    /// Counts the buckets `partition, partition + partitions, …` on a thread of its own, then yields the counts.
-    fn execute(&self, partition: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    /// Counts users on a thread of its own, then yields the counts.
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let mut stream = RecordBatchReceiverStreamBuilder::new(self.schema(), 2);
-        let (users, partitions, rows) = (Arc::clone(&self.users), self.partitions, stream.tx());
+        let (users, rows) = (Arc::clone(&self.users), stream.tx());
         stream.spawn_blocking(move || {
-            let mut counts = users.nobody();
-            let mut buckets = (partition..users.buckets()).step_by(partitions);
-            users.count(&mut buckets, &mut counts).map_err(|error| DataFusionError::External(Box::new(error)))?;
+            let counts = users.count().map_err(|error| DataFusionError::External(Box::new(error)))?;
             // A receiver that is gone wants nothing more.
             send(&counts, &mut |batch| rows.blocking_send(Ok(batch)).is_ok())
         });
@@ -192,44 +185,44 @@ fn cause(error: DataFusionError) -> AirError {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::super::counts::{Change, GroupsOf};
     use super::*;
     use crate::config::Order;
+    use crate::udb::Memberships;
 
-    /// Bucket `b` holds one user, in segment `b % 3`, on site `b % 2`.
+    /// User `u` of twelve is in segment `u % 3`, on site `u % 2`.
     #[derive(Debug)]
-    struct Few;
+    struct Few(AtomicUsize);
 
-    impl Bucketed for Few {
-        fn buckets(&self) -> usize {
-            12
-        }
-
+    impl Users for Few {
         fn nobody(&self) -> Counts {
             Counts::new(3, 2, 1)
         }
 
-        fn count(&self, buckets: &mut dyn Iterator<Item = usize>, counts: &mut Counts) -> Result<(), AirError> {
-            let groups = GroupsOf::new([vec![0], vec![0], vec![]], 1);
-            for bucket in buckets {
-                let (segment, site) = (u32::try_from(bucket % 3).unwrap(), u32::try_from(bucket % 2).unwrap());
-                counts.change(&[(segment, 1)], &[(site, 2)], &groups, Order::Before, Change::Add);
+        fn count(&self) -> Result<Counts, AirError> {
+            let (mut counts, mut groups) = (self.nobody(), GroupsOf::new());
+            [[0].as_slice(), &[0], &[]].into_iter().for_each(|of| groups.push(of));
+            loop {
+                let user = u32::try_from(self.0.fetch_add(1, Ordering::Relaxed)).unwrap();
+                if user >= 12 {
+                    return Ok(counts);
+                }
+                let alive = Memberships { segments: vec![(user % 3, 1)], sites: vec![(user % 2, 2)] };
+                counts.change(&alive, &groups, Order::Before, Change::Add);
             }
-            Ok(())
         }
     }
 
     #[derive(Debug)]
     struct Broken;
 
-    impl Bucketed for Broken {
-        fn buckets(&self) -> usize {
-            1
-        }
+    impl Users for Broken {
         fn nobody(&self) -> Counts {
             Counts::new(0, 0, 0)
         }
-        fn count(&self, _: &mut dyn Iterator<Item = usize>, _: &mut Counts) -> Result<(), AirError> {
+        fn count(&self) -> Result<Counts, AirError> {
             Err(AirError::Unsettled)
         }
     }
@@ -237,7 +230,7 @@ mod tests {
     #[tokio::test]
     async fn partitions_add_up_whatever_their_number() {
         for partitions in [1, 2, 5, 100] {
-            let counts = count_all(Arc::new(Few), partitions).await.unwrap();
+            let counts = count_all(Arc::new(Few(AtomicUsize::new(0))), partitions).await.unwrap();
             assert_eq!(counts.segment_users, [4, 4, 4]);
             assert_eq!((counts.site_users.as_slice(), counts.group_users[0]), ([6, 6].as_slice(), 8));
             assert_eq!((counts.segment_site.get(1, 2), counts.group_site.get(0, 0)), (2, 4));

@@ -1,7 +1,7 @@
-//! Counting: the numbers, and the plan that finds them bucket by bucket.
+//! Counting: the numbers, and the plan that finds them in parts.
 
 mod counts;
 mod exec;
 
 pub(crate) use counts::{Change, Counts, GroupsOf};
-pub(crate) use exec::{Bucketed, Measure, count_all};
+pub(crate) use exec::{Measure, Users, count_all};

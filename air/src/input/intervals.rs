@@ -1,7 +1,10 @@
 //! Reads the intervals out of one Parquet file of a membership feature.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
+use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray, DictionaryArray, PrimitiveArray, RecordBatch, StringArray};
@@ -9,26 +12,41 @@ use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit,
 use neartime_engine::{FeatureTable, Role};
 use neartime_model::{ContentOrder, FeatureVersion, Generation};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 
 use crate::config::Side;
 use crate::error::{AirError, Cause};
+use crate::merge::{Block, BlockBuilder, compare};
 use crate::runs::Run;
 use crate::udb::{Dictionary, Entry, Kind, Lanes, Origin, keys};
 
-/// Rows decoded at a time.
-const BATCH_ROWS: usize = 16 << 10;
+/// Rows decoded at a time: with those of many other files they should stay near the processor.
+const BATCH_ROWS: usize = 8 << 10;
 
 const MIN: &str = "min_ts";
 const MAX: &str = "max_ts";
 
-/// Reads files of one feature; remembers the numbers of names from file to file.
-#[derive(Debug)]
-pub(crate) struct IntervalReader<'a> {
-    dictionary: &'a Dictionary,
-    lanes: Vec<LaneNumbers>,
+/// What is read of the files of one feature.
+#[derive(Clone, Debug)]
+pub(crate) struct Columns {
+    /// Number and side's kind of each lane that the feature is on.
+    lanes: Vec<(u8, Kind)>,
     keys: Vec<String>,
     item: String,
+}
+
+/// Reads one file, whose rows are in order of their users.
+pub(crate) struct IntervalReader {
+    path: String,
+    columns: Arc<Columns>,
+    dictionary: Arc<Dictionary>,
+    batches: ParquetRecordBatchReader,
+    lanes: Vec<LaneNumbers>,
+    /// The last batch's item names, whose numbers the lanes have.
+    names: Option<StringArray>,
+    last_user: Vec<u8>,
 }
 
 /// The numbers of one lane's names, as far as they have been met.
@@ -36,16 +54,16 @@ pub(crate) struct IntervalReader<'a> {
 struct LaneNumbers {
     lane: u8,
     kind: Kind,
-    items: HashMap<Box<str>, u32>,
+    known: HashMap<Box<str>, u32>,
     origins: HashMap<Vec<Option<String>>, u32>,
     /// The numbers of the values of the present batch's item dictionary.
-    of_batch: Vec<Option<u32>>,
-    /// A row of the present batch, and its origin.
-    last_origin: Option<(usize, u32)>,
+    items: Vec<u32>,
+    /// The origins of the present batch's rows; one for all if there are no other keys.
+    row_origins: Vec<u32>,
 }
 
 /// The columns of one batch.
-struct Columns<'a> {
+struct Batch<'a> {
     users: &'a StringArray,
     other_keys: Vec<&'a StringArray>,
     items: &'a DictionaryArray<Int32Type>,
@@ -53,59 +71,17 @@ struct Columns<'a> {
     max: &'a PrimitiveArray<TimestampMillisecondType>,
 }
 
-impl<'a> IntervalReader<'a> {
-    /// A reader for the files of `table`, which is a feature of `lanes`.
-    pub(crate) fn new(table: &FeatureTable, lanes: &Lanes, dictionary: &'a Dictionary) -> Self {
+impl Columns {
+    /// Those of a feature of `lanes`.
+    pub(crate) fn new(table: &FeatureTable, lanes: &Lanes) -> Self {
         let item = table.output.columns().iter().find(|column| column.role == Role::Item);
         let of_table = lanes.iter().filter(|(_, lane)| lane.member.table.name == table.name);
-        let numbers = of_table.map(|(number, lane)| LaneNumbers {
-            lane: number,
-            kind: if lane.side == Side::Segment { Kind::Segment } else { Kind::Site },
-            items: HashMap::new(),
-            origins: HashMap::new(),
-            of_batch: Vec::new(),
-            last_origin: None,
-        });
+        let kind = |side: Side| if side == Side::Segment { Kind::Segment } else { Kind::Site };
         Self {
-            dictionary,
-            lanes: numbers.collect(),
+            lanes: of_table.map(|(number, lane)| (number, kind(lane.side))).collect(),
             keys: keys(table).map(str::to_owned).collect(),
             item: item.expect("the configuration was checked to name memberships").name.to_string(),
         }
-    }
-
-    /// Reads the file of this `path`: `each` gets a user's id and entries, as often as the file changes users.
-    pub(crate) fn read(
-        &mut self,
-        path: &str,
-        file: File,
-        mut each: impl FnMut(&[u8], &[Entry]) -> Result<(), AirError>,
-    ) -> Result<ContentOrder, AirError> {
-        let damaged = |source: Cause| AirError::DamagedFeature { path: path.to_owned(), source };
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new().with_skip_arrow_metadata(true))
-            .map_err(|error| damaged(error.into()))?;
-        let order = order_of(&metadata).map_err(&damaged)?;
-        let mask = ProjectionMask::columns(metadata.parquet_schema(), self.wanted());
-        let schema = self.schema(metadata.schema());
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(Arc::new(schema));
-        let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
-            .map_err(|error| damaged(error.into()))?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
-        let batches = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build();
-        let mut entries = Vec::new();
-        for batch in batches.map_err(|error| damaged(error.into()))? {
-            let batch = batch.map_err(|error| damaged(error.into()))?;
-            self.batch(&batch, &mut entries, &mut each, &damaged)?;
-        }
-        Ok(order)
-    }
-
-    /// Reads only what the footer of the file of this `path` says.
-    pub(crate) fn order(path: &str, file: &File) -> Result<ContentOrder, AirError> {
-        let damaged = |source: Cause| AirError::DamagedFeature { path: path.to_owned(), source };
-        let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new().with_skip_arrow_metadata(true))
-            .map_err(|error| damaged(error.into()))?;
-        order_of(&metadata).map_err(damaged)
     }
 
     fn wanted(&self) -> impl Iterator<Item = &str> {
@@ -123,47 +99,7 @@ impl<'a> IntervalReader<'a> {
         Schema::new(fields.collect::<Vec<_>>())
     }
 
-    fn batch(
-        &mut self,
-        batch: &RecordBatch,
-        entries: &mut Vec<Entry>,
-        each: &mut impl FnMut(&[u8], &[Entry]) -> Result<(), AirError>,
-        damaged: &impl Fn(Cause) -> AirError,
-    ) -> Result<(), AirError> {
-        let columns = self.columns(batch).map_err(damaged)?;
-        columns.check().map_err(|reason| damaged(reason.into()))?;
-        let names: &StringArray = columns.items.values().as_string();
-        self.lanes.iter_mut().for_each(|lane| {
-            lane.of_batch.clear();
-            lane.of_batch.resize(names.len(), None);
-            lane.last_origin = None;
-        });
-        let (item_keys, min, max) = (columns.items.keys().values(), columns.min.values(), columns.max.values());
-        let (offsets, ids) = (columns.users.value_offsets(), columns.users.value_data());
-        let id = |row: usize| &ids[offsets[row] as usize..offsets[row + 1] as usize];
-        let rows = batch.num_rows();
-        let mut from = 0;
-        while from < rows {
-            let user = id(from);
-            let mut to = from + 1;
-            while to < rows && same_id(id(to), user) {
-                to += 1;
-            }
-            entries.clear();
-            for lane in &mut self.lanes {
-                for row in from..to {
-                    let origin = lane.origin(&columns, row, self.dictionary);
-                    let item = lane.item(item_keys[row] as usize, names, self.dictionary);
-                    entries.push(Entry { origin, item, run: Run { first_ms: min[row], last_ms: max[row] } });
-                }
-            }
-            each(user, entries)?;
-            from = to;
-        }
-        Ok(())
-    }
-
-    fn columns<'b>(&self, batch: &'b RecordBatch) -> Result<Columns<'b>, Cause> {
+    fn of<'b>(&self, batch: &'b RecordBatch) -> Result<Batch<'b>, Cause> {
         let column = |name: &str| batch.column_by_name(name).ok_or_else(|| format!("it has no column `{name}`"));
         let text = |name: &String| -> Result<&'b StringArray, Cause> {
             let column = column(name)?;
@@ -179,7 +115,7 @@ impl<'a> IntervalReader<'a> {
             }
         };
         let items = column(&self.item)?;
-        Ok(Columns {
+        Ok(Batch {
             users: text(&self.keys[0])?,
             other_keys: self.keys[1..].iter().map(text).collect::<Result<_, _>>()?,
             items: items
@@ -191,7 +127,131 @@ impl<'a> IntervalReader<'a> {
     }
 }
 
-impl Columns<'_> {
+impl IntervalReader {
+    /// Begins to read the file of this `path`. Also tells what its footer says.
+    pub(crate) fn open(
+        path: &str,
+        file: File,
+        columns: &Arc<Columns>,
+        dictionary: &Arc<Dictionary>,
+    ) -> Result<(Self, ContentOrder), AirError> {
+        let damaged = |source: Cause| AirError::DamagedFeature { path: path.to_owned(), source };
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new().with_skip_arrow_metadata(true))
+            .map_err(|error| damaged(error.into()))?;
+        let order = order_of(&metadata).map_err(&damaged)?;
+        let mask = ProjectionMask::columns(metadata.parquet_schema(), columns.wanted());
+        let schema = columns.schema(metadata.schema());
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true).with_schema(Arc::new(schema));
+        let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
+            .map_err(|error| damaged(error.into()))?;
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+        let batches = builder.with_projection(mask).with_batch_size(BATCH_ROWS).build();
+        let lane = |&(lane, kind): &(u8, Kind)| LaneNumbers {
+            lane,
+            kind,
+            known: HashMap::new(),
+            origins: HashMap::new(),
+            items: Vec::new(),
+            row_origins: Vec::new(),
+        };
+        let reader = Self {
+            path: path.to_owned(),
+            columns: Arc::clone(columns),
+            dictionary: Arc::clone(dictionary),
+            batches: batches.map_err(|error| damaged(error.into()))?,
+            lanes: columns.lanes.iter().map(lane).collect(),
+            names: None,
+            last_user: Vec::new(),
+        };
+        Ok((reader, order))
+    }
+
+    /// The next users.
+    pub(crate) fn next(&mut self) -> Result<Option<Block>, AirError> {
+        while let Some(batch) = self.batches.next() {
+            let block = batch.map_err(Cause::from).and_then(|batch| self.block(&batch));
+            let block = block.map_err(|source| AirError::DamagedFeature { path: self.path.clone(), source })?;
+            if block.is_some() {
+                return Ok(block);
+            }
+        }
+        Ok(None)
+    }
+
+    fn block(&mut self, batch: &RecordBatch) -> Result<Option<Block>, Cause> {
+        let columns = Arc::clone(&self.columns);
+        let batch = columns.of(batch)?;
+        batch.check()?;
+        self.number(&batch);
+        let (rows, ids) = (batch.users.len(), batch.users.values());
+        let mut block = BlockBuilder::new(ids.clone(), rows, rows * self.lanes.len());
+        if let [lane] = self.lanes.as_slice() {
+            lane.add(&batch, 0..rows, block.entries());
+        }
+        let offsets = batch.users.value_offsets();
+        let (mut last, mut from) = (self.last_user.as_slice(), 0);
+        for row in 0..rows {
+            let id = &ids[offsets[row] as usize..offsets[row + 1] as usize];
+            match compare(last, id) {
+                Ordering::Equal => continue,
+                Ordering::Greater => return Err("its rows are not in order of their users".into()),
+                Ordering::Less => last = id,
+            }
+            if row > 0 {
+                self.end_user(&batch, from..row, &mut block);
+            }
+            from = row;
+        }
+        if rows > 0 {
+            self.end_user(&batch, from..rows, &mut block);
+            self.last_user = last.to_vec();
+        }
+        Ok(block.finish())
+    }
+
+    fn end_user(&self, batch: &Batch<'_>, rows: Range<usize>, block: &mut BlockBuilder) {
+        let offsets = batch.users.value_offsets();
+        let id = offsets[rows.start] as usize..offsets[rows.start + 1] as usize;
+        let end = if self.lanes.len() == 1 {
+            rows.end
+        } else {
+            self.lanes.iter().for_each(|lane| lane.add(batch, rows.clone(), block.entries()));
+            block.entries().len()
+        };
+        block.end_user(id, end);
+    }
+
+    /// Finds the numbers of a batch's names.
+    fn number(&mut self, batch: &Batch<'_>) {
+        let names: &StringArray = batch.items.values().as_string();
+        // Batches of one row group share their dictionary.
+        let same = |last: &StringArray| std::ptr::eq(last.value_offsets(), names.value_offsets());
+        let is_new = !self.names.as_ref().is_some_and(same);
+        for lane in &mut self.lanes {
+            if is_new {
+                lane.number_items(names, &self.dictionary);
+            }
+            lane.number_origins(batch, &self.dictionary);
+        }
+        self.names = Some(names.clone());
+    }
+
+    /// Reads only what the footer of the file of this `path` says.
+    pub(crate) fn order(path: &str, file: &File) -> Result<ContentOrder, AirError> {
+        let damaged = |source: Cause| AirError::DamagedFeature { path: path.to_owned(), source };
+        let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new().with_skip_arrow_metadata(true))
+            .map_err(|error| damaged(error.into()))?;
+        order_of(&metadata).map_err(damaged)
+    }
+}
+
+impl fmt::Debug for IntervalReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IntervalReader").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Batch<'_> {
     fn check(&self) -> Result<(), &'static str> {
         if self.users.null_count() + self.items.null_count() + self.min.null_count() + self.max.null_count() > 0 {
             return Err("a row lacks its user, item or times");
@@ -204,56 +264,58 @@ impl Columns<'_> {
 }
 
 impl LaneNumbers {
-    fn item(&mut self, of_batch: usize, names: &StringArray, dictionary: &Dictionary) -> u32 {
-        if let Some(number) = self.of_batch[of_batch] {
-            return number;
-        }
-        let name = names.value(of_batch);
-        let number = match self.items.get(name) {
-            Some(&number) => number,
-            None => {
-                let number = dictionary.number(self.kind, name.as_bytes());
-                self.items.insert(name.into(), number);
-                number
+    fn number_items(&mut self, names: &StringArray, dictionary: &Dictionary) {
+        let Self { kind, known, items, .. } = self;
+        items.clear();
+        items.extend(names.iter().map(|name| {
+            let name = name.unwrap_or_default();
+            match known.get(name) {
+                Some(&number) => number,
+                None => {
+                    let number = dictionary.number(*kind, name.as_bytes());
+                    known.insert(name.into(), number);
+                    number
+                }
             }
-        };
-        self.of_batch[of_batch] = Some(number);
-        number
+        }));
     }
 
     /// Most rows have the same keys as the one before, or no other keys at all.
-    fn origin(&mut self, columns: &Columns<'_>, row: usize, dictionary: &Dictionary) -> u32 {
-        let value = |column: &&StringArray, row: usize| column.is_valid(row).then(|| column.value(row).to_owned());
-        if let Some((last_row, origin)) = self.last_origin
-            && columns.other_keys.iter().all(|column| same(column, last_row, row))
-        {
-            self.last_origin = Some((row, origin));
-            return origin;
+    fn number_origins(&mut self, batch: &Batch<'_>, dictionary: &Dictionary) {
+        self.row_origins.clear();
+        let rows = if batch.other_keys.is_empty() { batch.users.len().min(1) } else { batch.users.len() };
+        for row in 0..rows {
+            let origin = match self.row_origins.last() {
+                Some(&last) if batch.other_keys.iter().all(|column| same(column, row - 1, row)) => last,
+                _ => self.origin(batch, row, dictionary),
+            };
+            self.row_origins.push(origin);
         }
-        let keys: Vec<Option<String>> = columns.other_keys.iter().map(|column| value(column, row)).collect();
-        let number = match self.origins.get(&keys) {
-            Some(&number) => number,
-            None => {
-                let origin = Origin { lane: self.lane, keys };
-                let number = dictionary.origin(&origin);
-                self.origins.insert(origin.keys, number);
-                number
-            }
-        };
-        self.last_origin = Some((row, number));
+    }
+
+    fn origin(&mut self, batch: &Batch<'_>, row: usize, dictionary: &Dictionary) -> u32 {
+        let value = |column: &&StringArray| column.is_valid(row).then(|| column.value(row).to_owned());
+        let keys: Vec<Option<String>> = batch.other_keys.iter().map(value).collect();
+        if let Some(&number) = self.origins.get(&keys) {
+            return number;
+        }
+        let origin = Origin { lane: self.lane, keys };
+        let number = dictionary.origin(&origin);
+        self.origins.insert(origin.keys, number);
         number
     }
-}
 
-/// Whether two ids are equal; those of usual lengths are compared word by word, which is quicker than a call.
-fn same_id(left: &[u8], right: &[u8]) -> bool {
-    let length = left.len();
-    if length != right.len() {
-        return false;
-    }
-    match (left.first_chunk::<8>(), left.last_chunk::<8>(), right.first_chunk::<8>(), right.last_chunk::<8>()) {
-        (Some(a), Some(b), Some(c), Some(d)) if length <= 16 => b == d && a == c,
-        _ => left == right,
+    fn add(&self, batch: &Batch<'_>, rows: Range<usize>, entries: &mut Vec<Entry>) {
+        let items = batch.items.keys().values()[rows.clone()].iter().map(|&key| self.items[key as usize]);
+        let (min, max) = (&batch.min.values()[rows.clone()], &batch.max.values()[rows.clone()]);
+        let runs = min.iter().zip(max).map(|(&first_ms, &last_ms)| Run { first_ms, last_ms });
+        // One row, or rows without other keys.
+        if let [origin] = self.row_origins[..] {
+            entries.extend(items.zip(runs).map(|(item, run)| Entry { origin, item, run }));
+        } else {
+            let origins = self.row_origins[rows].iter();
+            entries.extend(origins.zip(items.zip(runs)).map(|(&origin, (item, run))| Entry { origin, item, run }));
+        }
     }
 }
 

@@ -2,11 +2,11 @@
 
 mod files;
 mod intervals;
-mod spool;
+mod source;
 mod store;
 
 pub(crate) use files::{FileId, Known, Listed};
-pub(crate) use intervals::IntervalReader;
-pub(crate) use spool::{Spool, SpoolWriter};
+pub(crate) use intervals::{Columns, IntervalReader};
+pub(crate) use source::{FeatureReader, FeatureSource, Found};
 pub(crate) use store::FeatureFiles;
 pub use store::FeaturesPlace;

@@ -13,7 +13,6 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 
 use super::files::{self, FileId, Listed, is_hidden};
-use super::spool::unnamed_file;
 use crate::error::AirError;
 
 /// Where the features store lies.
@@ -170,4 +169,17 @@ fn chunk_of(below: &str, table: &FeatureTable) -> Option<(String, Chunk)> {
     }
     let chunk = Partition::parse(partition, table.width).ok()?;
     Some((format!("{}/{below}", table.name), chunk))
+}
+
+/// A file that goes with its last handle.
+fn unnamed_file(folder: &std::path::Path) -> std::io::Result<File> {
+    let mut attempt = 0_u32;
+    loop {
+        let path = folder.join(format!(".object-{}-{attempt}", std::process::id()));
+        match File::options().read(true).write(true).create_new(true).open(&path) {
+            Ok(file) => return std::fs::remove_file(&path).map(|()| file),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => attempt += 1,
+            Err(error) => return Err(error),
+        }
+    }
 }

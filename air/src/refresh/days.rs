@@ -7,9 +7,9 @@ use neartime_model::{ChunkWidth, Instant, Span};
 use super::Refresh;
 use crate::count::{Counts, count_all};
 use crate::error::AirError;
-use crate::input::{Listed, Spool};
-use crate::progress::Stage;
-use crate::udb::{Draft, Fold, Folder, Snapshot, UsersFile};
+use crate::input::{Found, Listed};
+use crate::merge::{Merge, Source};
+use crate::udb::{Draft, Fold, Folder, Keeping, Snapshot, UsersFile, UsersSource};
 
 /// So many snapshots are kept; a late file of an older day makes the user database from nothing.
 const SNAPSHOTS_KEPT: usize = 8;
@@ -17,12 +17,12 @@ const SNAPSHOTS_KEPT: usize = 8;
 /// What one pass over all users is given.
 #[derive(Default)]
 pub(super) struct Pass {
-    /// The snapshot to start from.
-    pub(super) base: Option<Arc<Snapshot>>,
-    /// The days after it, and the snapshot to make of both.
-    pub(super) days: Option<(Spool, Arc<Draft>)>,
-    /// Copies of the chunks after those days, if the users are to be counted.
-    pub(super) recent: Option<Vec<Arc<UsersFile>>>,
+    pub(super) sources: Vec<Box<dyn Source>>,
+    /// So many of them are of the days before the last midnight.
+    pub(super) settled_sources: usize,
+    /// What to make of those.
+    pub(super) keeping: Option<Keeping>,
+    pub(super) counting: bool,
 }
 
 impl Refresh<'_> {
@@ -80,8 +80,8 @@ impl Refresh<'_> {
             snapshots.insert(0, Arc::new(snapshot));
         }
         let base = snapshots.first().cloned();
-        if recent.is_some() {
-            counts = Some(self.pass(Pass { base: base.clone(), days: None, recent })?);
+        if let Some(recent) = recent {
+            counts = Some(self.count_all(base.as_ref(), recent)?);
         }
         snapshots.iter().skip(SNAPSHOTS_KEPT).try_for_each(|snapshot| self.folder.remove(snapshot))?;
         Ok((base, counts))
@@ -97,10 +97,17 @@ impl Refresh<'_> {
         let begin = base.map(|base| base.end);
         let is_new = |file: &&Listed| file.chunk.end() <= end && begin.is_none_or(|begin| file.chunk.end() > begin);
         let files: Vec<&Listed> = listed.iter().filter(is_new).collect();
-        let buckets = base.map_or_else(|| buckets_for(&files), |base| base.buckets);
-        let (days, mut inputs) = self.spool(&files, buckets, end)?;
-        let draft = Arc::new(Draft::begin(&self.folder.days(), end, buckets)?);
-        let counts = self.pass(Pass { base: base.cloned(), days: Some((days, Arc::clone(&draft))), recent })?;
+        let found = Found::default();
+        let mut sources = of_snapshot(base);
+        sources.extend(self.sources(&files, &found)?);
+        let settled_sources = sources.len();
+        let counting = recent.is_some();
+        sources.extend(recent.into_iter().flatten().map(of_copy));
+        let draft = Draft::begin(&self.folder.days(), "draft", end, self.lanes.classes().len())?;
+        let draft = Arc::new(draft);
+        let keeping = Some(Keeping::Snapshot(Arc::clone(&draft)));
+        let counts = self.pass(Pass { sources, settled_sources, keeping, counting })?;
+        let mut inputs = found.take();
         if let Some(base) = base {
             inputs.extend(base.inputs()?.iter().map(|(path, known)| (path.clone(), *known)));
         }
@@ -128,29 +135,37 @@ impl Refresh<'_> {
         }
     }
 
-    /// One pass over all users; counts nobody without recent chunks.
+    /// Counts the users of a snapshot and of copies of the chunks after it.
+    pub(super) fn count_all(
+        &self,
+        base: Option<&Arc<Snapshot>>,
+        recent: Vec<Arc<UsersFile>>,
+    ) -> Result<Counts, AirError> {
+        let mut sources = of_snapshot(base);
+        let settled_sources = sources.len();
+        sources.extend(recent.into_iter().map(of_copy));
+        self.pass(Pass { sources, settled_sources, keeping: None, counting: true })
+    }
+
+    /// One pass over all users.
     pub(super) fn pass(&self, pass: Pass) -> Result<Counts, AirError> {
-        let Pass { base, days, recent } = pass;
-        let (days, draft) = days.unzip();
-        let buckets = draft.as_ref().map(|draft| draft.buckets).or(base.as_ref().map(|base| base.buckets));
-        let buckets = buckets.unwrap_or_else(|| buckets_for(&[]));
+        let Pass { sources, settled_sources, keeping, counting } = pass;
         let fold = Fold {
+            users: Merge::new(sources),
+            settled_sources,
             lanes: self.lanes.clone(),
-            settler: self.settler(),
-            buckets,
-            steps: self.progress.steps(Stage::Counting, buckets),
-            base,
-            days,
-            draft,
-            counting: recent.is_some().then(|| self.counting()),
-            recent: recent.unwrap_or_default(),
+            dictionary: Arc::clone(&self.dictionary),
+            keeping,
+            counting: counting.then(|| self.counting()),
         };
         self.store.runtime.block_on(count_all(Arc::new(fold), self.effort.threads))
     }
 }
 
-/// How many buckets the users of these files want: about a few megabytes of Parquet each.
-fn buckets_for(files: &[&Listed]) -> usize {
-    let bytes: u64 = files.iter().map(|file| file.id.size_bytes).sum();
-    usize::try_from(bytes / (3 << 20)).unwrap_or(usize::MAX).clamp(16, 4096).next_power_of_two()
+fn of_snapshot(snapshot: Option<&Arc<Snapshot>>) -> Vec<Box<dyn Source>> {
+    snapshot.into_iter().map(|snapshot| Box::new(UsersSource::of_snapshot(snapshot)) as Box<dyn Source>).collect()
+}
+
+fn of_copy(copy: Arc<UsersFile>) -> Box<dyn Source> {
+    Box::new(UsersSource::new(vec![copy]))
 }

@@ -25,8 +25,7 @@ use crate::input::{FeatureFiles, IntervalReader, Known, Listed};
 use crate::names::Groups;
 use crate::progress::Progress;
 use crate::state::{Recent, State};
-use crate::udb::{Counting, Dictionary, EXPIRY_KNOWN, Folder, Inputs, Kind, Lanes, Settler, Snapshot, stable_hash};
-use days::Pass;
+use crate::udb::{Counting, Dictionary, EXPIRY_KNOWN, Folder, Grouping, Inputs, Lanes, Settler, Snapshot, stable_hash};
 
 /// How long after midnight the last report's counts still lean on the snapshot before: late files of the day that has
 /// just ended then cost a new snapshot, but no new count of all users.
@@ -197,21 +196,22 @@ impl Refresh<'_> {
             both: self.open(after.kept.values())?,
             after: self.open(after.made.values())?,
         };
-        let counting = self.counting();
         let settler = self.settler();
         let touch =
             touched::Touch { files: &files, lanes: &self.lanes, settler: &settler, from: as_of, to: self.as_of };
-        let of_base = base.as_ref().map_or(Ok(0), |base| users_in(base))?;
+        let of_base = base.as_ref().map_or(0, |base| base.users);
         let users: usize = of_base + files.both.iter().map(|file| file.users()).sum::<usize>();
         let (counts, work) = match touch.changes(self.effort.threads, users / TOUCHED_SHARE)? {
             Some(changes) => {
-                let mut counts = counts.widen(counting.groups.segments(), counting.sites);
-                changes.users.iter().for_each(|change| change.apply(&mut counts, &counting));
+                let [segments, sites, _] = self.dictionary.sizes();
+                let (mut counts, mut groups) = (counts.widen(segments, sites), GroupsOf::new());
+                self.counting().grouping.learn(&mut groups, &self.dictionary);
+                changes.users.iter().for_each(|change| change.apply(&mut counts, &groups, self.config.order));
                 (counts, Work::Touched(changes.touched))
             }
             None => {
                 let recent = [files.both, files.after].concat();
-                (self.pass(Pass { base: base.clone(), recent: Some(recent), ..Pass::default() })?, Work::Everyone)
+                (self.count_all(base.as_ref(), recent)?, Work::Everyone)
             }
         };
         let mut state = State { as_of: self.as_of, rules, base: base_name, names, recent: after.all(), counts };
@@ -251,24 +251,27 @@ impl Refresh<'_> {
         Ok(((state, inputs_of(base.as_deref())?), Work::Everyone))
     }
 
+    /// Joins by the rules, of all origins that are known by now.
     fn settler(&self) -> Settler {
-        Settler::new(&self.lanes, self.dictionary.origins().into_iter().map(|origin| origin.lane))
+        let mut settler = Settler::new(&self.lanes);
+        settler.learn(&self.dictionary);
+        settler
     }
 
-    /// Who counts, with all names that are known by now.
+    /// Who counts.
     fn counting(&self) -> Counting {
-        let names = self.dictionary.names(Kind::Segment);
-        let all = [0];
-        let of = |name: &Arc<[u8]>| match self.groups {
-            Groups::All => all.to_vec(),
-            Groups::Listed(segments) => {
-                let groups = std::str::from_utf8(name).ok().and_then(|name| segments.get(name));
-                let number = |group: &String| self.group_names.binary_search(group).ok().map(|at| at as u32);
-                groups.into_iter().flat_map(|groups| groups.keys().filter_map(number)).collect()
-            }
+        let number = |group: &String| self.group_names.binary_search(group).ok().map(|at| at as u32);
+        let of_segment = match self.groups {
+            Groups::All => None,
+            Groups::Listed(segments) => Some(
+                segments
+                    .iter()
+                    .map(|(segment, groups)| (segment.as_bytes().into(), groups.keys().filter_map(number).collect()))
+                    .collect(),
+            ),
         };
-        let groups = Arc::new(GroupsOf::new(names.iter().map(of), self.group_names.len()));
-        Counting { as_of: self.as_of, order: self.config.order, groups, sites: self.dictionary.len(Kind::Site) }
+        let grouping = Arc::new(Grouping { count: self.group_names.len(), of_segment });
+        Counting { as_of: self.as_of, order: self.config.order, grouping }
     }
 }
 
@@ -284,8 +287,4 @@ fn holds_the_same(latest: &Snapshot, base: Option<&Snapshot>, state: &State) -> 
         let counted = counted.or_else(|| before.and_then(|before| before.get(path)));
         counted.is_some_and(|counted| counted.order == known.order)
     }))
-}
-
-fn users_in(snapshot: &Snapshot) -> Result<usize, AirError> {
-    (0..snapshot.buckets).try_fold(0, |sum, bucket| snapshot.bucket(bucket).map(|file| sum + file.users()))
 }

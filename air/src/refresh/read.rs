@@ -1,7 +1,6 @@
-//! Reads files of the features store on several threads: into a spool of whole days, or into copies of recent chunks.
+//! Files of the features store: as sources of whole days, or as copies of recent chunks.
 
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -9,11 +8,12 @@ use neartime_engine::FeatureTable;
 use neartime_model::{FeatureName, Instant};
 
 use super::Refresh;
+use super::days::Pass;
 use crate::error::AirError;
-use crate::input::{IntervalReader, Known, Listed, Spool, SpoolWriter};
-use crate::progress::Stage;
+use crate::input::{Columns, FeatureReader, FeatureSource, Found, Listed};
+use crate::merge::{Gather, Merge, Source};
 use crate::state::Recent;
-use crate::udb::{Entry, Gather, Inputs, UsersFile, UsersWriter};
+use crate::udb::{Draft, Keeping, Records, UsersFile, UsersSource, UsersWriter};
 
 /// Copies of the chunks after a snapshot.
 #[derive(Debug, Default)]
@@ -32,23 +32,48 @@ impl Copies {
 }
 
 impl Refresh<'_> {
-    /// Reads whole days into a spool.
-    pub(super) fn spool(&self, files: &[&Listed], buckets: usize, end: Instant) -> Result<(Spool, Inputs), AirError> {
-        let (threads, days) = (self.effort.threads, self.folder.days());
-        let budget = self.effort.memory_bytes / threads.max(1);
-        let steps = self.progress.steps(Stage::Reading, files.len());
-        let parts = in_parallel(files, threads, |files| {
-            let mut part = SpoolWriter::new(buckets, end.as_millis(), &days, budget);
-            let (mut readers, mut inputs) = (Readers::new(self), Inputs::new());
-            for file in files {
-                let known = readers.read(file, |id, entries| part.push(id, entries))?;
-                inputs.insert(file.path.clone(), known);
-                steps.step();
+    /// Files of whole days as sources. Very many are first brought together in groups, below the folder of snapshots.
+    pub(super) fn sources(&self, files: &[&Listed], found: &Found) -> Result<Vec<Box<dyn Source>>, AirError> {
+        let readers = self.readers(found, files.len());
+        let mut groups = groups(files, self.effort.memory_bytes).peekable();
+        let Some(first) = groups.next() else { return Ok(Vec::new()) };
+        if groups.peek().is_none() {
+            return Ok(first.iter().map(|file| source(&readers, file)).collect());
+        }
+        let mut combined = vec![self.combine(first.iter().map(|file| source(&readers, file)).collect())?];
+        for group in groups {
+            combined.push(self.combine(group.iter().map(|file| source(&readers, file)).collect())?);
+        }
+        while combined.len() > SOURCES {
+            let mut rest = combined.into_iter();
+            combined = Vec::new();
+            while rest.len() > 0 {
+                combined.push(self.combine(rest.by_ref().take(SOURCES).collect())?);
             }
-            Ok((part, inputs))
-        })?;
-        let (parts, inputs): (Vec<SpoolWriter>, Vec<Inputs>) = parts.into_iter().unzip();
-        Ok((Spool::new(parts), inputs.into_iter().flatten().collect()))
+        }
+        Ok(combined)
+    }
+
+    /// Makes one source of many, in a file that goes with it.
+    fn combine(&self, sources: Vec<Box<dyn Source>>) -> Result<Box<dyn Source>, AirError> {
+        let draft = Draft::begin(&self.folder.days(), "combined", self.as_of, self.lanes.classes().len())?;
+        let draft = Arc::new(draft.in_few_parts());
+        let settled_sources = sources.len();
+        let keeping = Some(Keeping::All(Arc::clone(&draft)));
+        self.pass(Pass { sources, settled_sources, keeping, counting: false })?;
+        Ok(Box::new(UsersSource::new(draft.unnamed_parts()?)))
+    }
+
+    fn readers(&self, found: &Found, files: usize) -> BTreeMap<FeatureName, FeatureReader> {
+        let steps = Arc::new(self.progress.steps(files));
+        let reader = |table: Arc<FeatureTable>| FeatureReader {
+            store: self.store.clone(),
+            columns: Arc::new(Columns::new(&table, &self.lanes)),
+            dictionary: Arc::clone(&self.dictionary),
+            found: found.clone(),
+            steps: Arc::clone(&steps),
+        };
+        self.tables().into_iter().map(|table| (table.name.clone(), reader(table))).collect()
     }
 
     /// Copies the files of chunks after `end` that were not copied before. Takes those that were, and are still right,
@@ -69,30 +94,36 @@ impl Refresh<'_> {
             }
         }
         let wanted: Vec<(usize, &Listed)> = wanted.into_iter().enumerate().collect();
-        let steps = self.progress.steps(Stage::Reading, wanted.len());
-        let made = in_parallel(&wanted, self.effort.threads, |files| {
-            let (mut readers, mut made) = (Readers::new(self), Vec::new());
-            for (number, file) in files {
+        let found = Found::default();
+        let readers = self.readers(&found, wanted.len());
+        let copies = in_parallel(&wanted, self.effort.threads, |files| {
+            let copy = |&(number, file): &(usize, &Listed)| {
                 let copy = format!("{}-{number}.users", self.fence);
-                made.push((file.path.clone(), self.copy(&mut readers, file, copy)?));
-                steps.step();
-            }
-            Ok(made)
+                self.copy(source(&readers, file), file, &copy).map(|()| (file.path.clone(), copy))
+            };
+            files.map(copy).collect::<Result<Vec<_>, _>>()
         })?;
-        Ok(Copies { kept, made: made.into_iter().flatten().collect() })
+        let mut found = found.take();
+        let made = copies.into_iter().flatten().map(|(path, copy)| {
+            let known = found.remove(&path).expect("it was opened to be copied");
+            (path, Recent { known, copy })
+        });
+        Ok(Copies { kept, made: made.collect() })
     }
 
-    fn copy(&self, readers: &mut Readers<'_>, file: &Listed, copy: String) -> Result<Recent, AirError> {
-        let mut users = Gather::<1>::default();
-        let known = readers.read(file, |id, entries| {
-            users.add(id, entries, 0);
-            Ok(())
+    fn copy(&self, source: Box<dyn Source>, file: &Listed, copy: &str) -> Result<(), AirError> {
+        let base_ms = file.chunk.end().as_millis();
+        let mut writer = UsersWriter::create(&self.folder.recent().join(copy), base_ms, 0)?;
+        let (mut gather, mut records) = (Gather::default(), Records::new(base_ms));
+        Merge::new(vec![source]).work(|window| {
+            records.clear();
+            gather.each(&window, 1, |user| {
+                records.push(user.id, user.entries);
+                Ok::<(), AirError>(())
+            })?;
+            writer.append(&records)
         })?;
-        let path = self.folder.recent().join(&copy);
-        let mut writer = UsersWriter::create(&path, file.chunk.end().as_millis(), 0)?;
-        users.drain(|user| writer.push(user.hash, user.id, user.entries[0]))?;
-        writer.finish()?.sync()?;
-        Ok(Recent { known, copy })
+        writer.finish()?.sync()
     }
 
     /// Opens copies.
@@ -102,40 +133,36 @@ impl Refresh<'_> {
     }
 }
 
-/// A thread's readers, one a feature.
-struct Readers<'r> {
-    refresh: &'r Refresh<'r>,
-    tables: Vec<Arc<FeatureTable>>,
-    readers: BTreeMap<FeatureName, IntervalReader<'r>>,
+/// Files are merged in groups of so many at most, each of which is opened.
+const SOURCES: usize = 256;
+/// Below this, a group would be no progress.
+const LEAST_SOURCES: usize = 4;
+/// What a file that is being read takes at most: a page of each column, and rows that are held ready.
+const PAGES_BYTES: u64 = 8 << 20;
+const ROWS_BYTES: u64 = 1 << 20;
+/// How many times its size a file takes when it is inflated.
+const INFLATED: u64 = 4;
+
+/// Cuts a list of files into groups that can be read at once in so much memory.
+fn groups<'f>(mut files: &'f [&'f Listed], memory_bytes: usize) -> impl Iterator<Item = &'f [&'f Listed]> {
+    std::iter::from_fn(move || {
+        let mut left = memory_bytes as u64;
+        let fits = |file: &&&Listed| {
+            let bytes = (file.id.size_bytes * INFLATED).min(PAGES_BYTES) + ROWS_BYTES;
+            let fits = left >= bytes;
+            left = left.saturating_sub(bytes);
+            fits
+        };
+        let many = files.iter().take(SOURCES).take_while(fits).count().max(LEAST_SOURCES).min(files.len());
+        let (group, rest) = files.split_at(many);
+        files = rest;
+        (many > 0).then_some(group)
+    })
 }
 
-impl<'r> Readers<'r> {
-    fn new(refresh: &'r Refresh<'r>) -> Self {
-        Self { refresh, tables: refresh.tables(), readers: BTreeMap::new() }
-    }
-
-    fn read(
-        &mut self,
-        file: &Listed,
-        each: impl FnMut(&[u8], &[Entry]) -> Result<(), AirError>,
-    ) -> Result<Known, AirError> {
-        let Refresh { store, lanes, dictionary, .. } = self.refresh;
-        if !self.readers.contains_key(&file.feature) {
-            let table = self.tables.iter().find(|table| table.name == file.feature);
-            let table = table.expect("only files of these features are listed");
-            self.readers.insert(file.feature.clone(), IntervalReader::new(table, lanes, dictionary));
-        }
-        let reader = self.readers.get_mut(&file.feature).expect("just made");
-        let path = &file.path;
-        let (found, id) = store.open(path)?.ok_or(AirError::Unsettled)?;
-        // The Parquet reader panics on some damaged files.
-        match std::panic::catch_unwind(AssertUnwindSafe(|| reader.read(path, found, each))) {
-            Ok(order) => Ok(Known { id, order: order? }),
-            Err(_) => {
-                Err(AirError::DamagedFeature { path: path.clone(), source: "the parquet reader panicked".into() })
-            }
-        }
-    }
+fn source(readers: &BTreeMap<FeatureName, FeatureReader>, file: &Listed) -> Box<dyn Source> {
+    let reader = readers.get(&file.feature).expect("only files of these features are listed");
+    Box::new(FeatureSource::new(reader.clone(), file))
 }
 
 /// Works through `items` on several threads: each takes the next item when it is done with its last.

@@ -3,16 +3,16 @@
 //! Touched are the users of files that changed, and those who have a membership that ended between the two instants.
 //! Nobody else is read: files tell who is in them and whose runs end when.
 
-use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use neartime_model::Instant;
 
 use super::read::in_parallel;
-use crate::count::{Change, Counts};
+use crate::config::Order;
+use crate::count::{Change, Counts, GroupsOf};
 use crate::error::AirError;
-use crate::udb::{ByItem, Counting, Dead, Entry, Gather, Lanes, Living, Settler, Snapshot, UsersFile, hashes_of};
+use crate::runs::Run;
+use crate::udb::{Dead, Entry, Joins, Lanes, Memberships, Settler, Snapshot, UsersFile};
 
 /// Kinds of entries: those that were there before and still are, and those that only one of the reports has.
 const BOTH: usize = 0;
@@ -48,17 +48,31 @@ pub(super) struct Changes {
     pub(super) users: Vec<UserChange>,
 }
 
-/// One user's living memberships before and after, segments and sites.
+/// One user's living memberships before and after.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct UserChange {
-    before: [Vec<Living>; 2],
-    after: [Vec<Living>; 2],
+    before: Memberships,
+    after: Memberships,
+}
+
+/// Entries of users who are known by their places in a list.
+struct ByUser {
+    entries: Vec<Entry>,
+    /// Where each user's entries begin, and where the last one's end.
+    begins: Vec<u32>,
+}
+
+/// Ids in one piece of memory.
+#[derive(Debug, Default)]
+struct Ids {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
 }
 
 impl UserChange {
-    pub(super) fn apply(&self, counts: &mut Counts, counting: &Counting) {
-        for ([segments, sites], change) in [(&self.before, Change::Take), (&self.after, Change::Add)] {
-            counts.change(segments, sites, &counting.groups, counting.order, change);
+    pub(super) fn apply(&self, counts: &mut Counts, groups: &GroupsOf, order: Order) {
+        for (alive, change) in [(&self.before, Change::Take), (&self.after, Change::Add)] {
+            counts.change(alive, groups, order, change);
         }
     }
 }
@@ -66,126 +80,117 @@ impl UserChange {
 impl Touch<'_> {
     /// Finds the changes; `None` if more than `limit` users are touched, unless they are few anyway.
     pub(super) fn changes(&self, threads: usize, limit: usize) -> Result<Option<Changes>, AirError> {
-        let buckets = self.files.base.as_ref().map_or(16, |base| base.buckets);
-        // Shards are whole buckets; each thread takes one, and reads the hashes of all recent files for it.
-        let shards = threads.next_power_of_two().min(buckets);
-        let numbers: Vec<usize> = (0..shards).collect();
-        let limit = limit.max(1_000) / shards + 1;
-        let parts = in_parallel(&numbers, threads, |numbers| {
-            let mut changes = Changes { touched: 0, users: Vec::new() };
-            for &shard in numbers {
-                let buckets = shard * buckets / shards..(shard + 1) * buckets / shards;
-                if !self.shard(&hashes_of(shard, shards), buckets, limit, &mut changes)? {
-                    return Ok(None);
-                }
-            }
-            Ok(Some(changes))
-        })?;
-        let mut all = Changes { touched: 0, users: Vec::new() };
-        for part in parts {
-            let Some(part) = part else { return Ok(None) };
-            all.touched += part.touched;
-            all.users.extend(part.users);
+        let ids = self.touched()?;
+        let mut touched: Vec<&[u8]> = ids.iter().collect();
+        // A few lists in order, one after the other: what a stable sort is quick with.
+        touched.sort();
+        touched.dedup();
+        if touched.len() > limit.max(1_000) {
+            return Ok(None);
         }
-        Ok(Some(all))
+        let shares: Vec<&[&[u8]]> = touched.chunks(touched.len().div_ceil(threads.max(1)).max(1)).collect();
+        let users = in_parallel(&shares, threads, |shares| {
+            shares.map(|share| self.changes_of(share)).collect::<Result<Vec<_>, _>>()
+        })?;
+        let users = users.into_iter().flatten().flatten().collect();
+        Ok(Some(Changes { touched: touched.len(), users }))
     }
 
-    /// Looks through one range of hashes; false if too many users of it are touched.
-    fn shard(
-        &self,
-        range: &RangeInclusive<u64>,
-        buckets: std::ops::Range<usize>,
-        limit: usize,
-        changes: &mut Changes,
-    ) -> Result<bool, AirError> {
-        let mut gather = Gather::<3>::default();
-        let bases = match &self.files.base {
-            Some(base) => buckets.map(|bucket| Ok((bucket, base.bucket(bucket)?))).collect::<Result<_, AirError>>()?,
-            None => Vec::new(),
-        };
+    /// The users of files that changed, and those who have a run that ended between the two reports; some repeated.
+    fn touched(&self) -> Result<Ids, AirError> {
+        let mut ids = Ids::default();
         for file in self.files.before.iter().chain(&self.files.after) {
-            file.scan_hashes(range, |id, _| gather.add(id, &[], BOTH))?;
+            file.scan_ids(|id| ids.push(id))?;
         }
-        self.ended(range, &bases, &mut gather)?;
-        if gather.users() > limit {
-            return Ok(false);
-        }
-        let wanted = gather.hashes();
-        if let Some(base) = &self.files.base {
-            for (bucket, file) in &bases {
-                let range = hashes_of(*bucket, base.buckets);
-                let from = wanted.partition_point(|hash| hash < range.start());
-                let to = wanted.partition_point(|hash| hash <= range.end());
-                look_up(file, &wanted[from..to], &range, BOTH, &mut gather)?;
-            }
-        }
-        let files = &self.files;
-        for (files, kind) in [(&files.both, BOTH), (&files.before, BEFORE), (&files.after, AFTER)] {
-            files.iter().try_for_each(|file| look_up(file, &wanted, &(0..=u64::MAX), kind, &mut gather))?;
-        }
-        changes.touched += gather.users();
-        let dead = [self.from, self.to].map(|as_of| self.settler.dead(as_of));
-        gather.drain(|user| {
-            let [both, before, after] = user.entries;
-            let change =
-                UserChange { before: self.living(both, before, &dead[0]), after: self.living(both, after, &dead[1]) };
-            if change.before != change.after {
-                changes.users.push(change);
-            }
-            Ok::<(), AirError>(())
-        })?;
-        Ok(true)
-    }
-
-    /// Adds the users who have a run that ended between the two reports.
-    fn ended(
-        &self,
-        range: &RangeInclusive<u64>,
-        bases: &[(usize, UsersFile)],
-        gather: &mut Gather<3>,
-    ) -> Result<(), AirError> {
         for (number, class) in (0_u8..).zip(self.lanes.classes()) {
             let (Some(after), Some(until)) = (class.life.last_dead_ms(self.from), class.life.last_dead_ms(self.to))
             else {
                 continue;
             };
-            for (_, file) in bases {
-                let places: BTreeSet<u32> = file.ending_in(number, after, until)?.into_iter().collect();
-                for place in places {
-                    file.user_at(place as usize, |id, _| gather.add(id, &[], BOTH))?;
-                }
+            for part in self.files.base.iter().flat_map(|base| base.parts()) {
+                part?.ending_in(number, after, until)?.iter().for_each(|id| ids.push(id));
             }
             // All users of the other recent files are touched anyway.
+            let ends = |run: Run| run.last_ms > after && run.last_ms <= until;
             for file in self.files.both.iter().filter(|file| file.may_end_in(after, until)) {
-                file.scan_hashes(range, |id, entries| {
-                    if entries.iter().any(|entry| entry.run.last_ms > after && entry.run.last_ms <= until) {
-                        gather.add(id, &[], BOTH);
+                file.scan(|id, entries| {
+                    if entries.iter().any(|entry| ends(entry.run)) {
+                        ids.push(id);
                     }
                 })?;
             }
         }
-        Ok(())
+        Ok(ids)
     }
 
-    fn living(&self, both: &[Entry], one: &[Entry], dead: &Dead) -> [Vec<Living>; 2] {
-        let entries = [both, one].concat();
-        let (mut segments, mut sites) = (Vec::new(), Vec::new());
-        self.settler.living(&entries, dead, &mut ByItem::default(), &mut segments, &mut sites);
-        [segments, sites]
+    /// What changes of some touched users.
+    fn changes_of(&self, users: &[&[u8]]) -> Result<Vec<UserChange>, AirError> {
+        let mut found: [Vec<(u32, Entry)>; 3] = Default::default();
+        let mut look_up = |file: &UsersFile, kind: usize| {
+            file.look_up(users, |at, entries| found[kind].extend(entries.iter().map(|entry| (at as u32, *entry))))
+        };
+        let files = self.files;
+        for part in files.base.iter().flat_map(|base| base.parts()) {
+            look_up(&*part?, BOTH)?;
+        }
+        for (files, kind) in [(&files.both, BOTH), (&files.before, BEFORE), (&files.after, AFTER)] {
+            files.iter().try_for_each(|file| look_up(file, kind))?;
+        }
+        let [both, before, after] = found.map(|found| ByUser::new(&found, users.len()));
+        let dead = [self.from, self.to].map(|as_of| self.settler.dead(as_of));
+        let (mut all, mut joins, mut changes) = (Vec::new(), Joins::default(), Vec::new());
+        for at in 0..users.len() {
+            let mut living = |one: &ByUser, dead: &Dead| {
+                all.clear();
+                all.extend_from_slice(both.of(at));
+                all.extend_from_slice(one.of(at));
+                let mut alive = Memberships::default();
+                self.settler.living(&all, dead, &mut joins, &mut alive);
+                alive.sort();
+                alive
+            };
+            let change = UserChange { before: living(&before, &dead[0]), after: living(&after, &dead[1]) };
+            if change.before != change.after {
+                changes.push(change);
+            }
+        }
+        Ok(changes)
     }
 }
 
-/// Adds what a file says of the users who have one of the `wanted` hashes.
-fn look_up(
-    file: &UsersFile,
-    wanted: &[u64],
-    range: &RangeInclusive<u64>,
-    kind: usize,
-    gather: &mut Gather<3>,
-) -> Result<(), AirError> {
-    for (_, place) in file.find(wanted, range)? {
-        // Another user may have the same hash.
-        file.user_at(place, |id, entries| gather.add_to_known(id, entries, kind))?;
+impl ByUser {
+    fn new(found: &[(u32, Entry)], users: usize) -> Self {
+        let mut begins = vec![0; users + 1];
+        let Some(&(_, any)) = found.first() else { return Self { entries: Vec::new(), begins } };
+        found.iter().for_each(|(user, _)| begins[*user as usize] += 1);
+        // From counts to ends; filling each user's room from its end leaves its beginning.
+        let mut end = 0;
+        for count in &mut begins {
+            end += *count;
+            *count = end;
+        }
+        let mut entries = vec![any; found.len()];
+        for (user, entry) in found.iter().rev() {
+            let begin = &mut begins[*user as usize];
+            *begin -= 1;
+            entries[*begin as usize] = *entry;
+        }
+        Self { entries, begins }
     }
-    Ok(())
+
+    fn of(&self, user: usize) -> &[Entry] {
+        &self.entries[self.begins[user] as usize..self.begins[user + 1] as usize]
+    }
+}
+
+impl Ids {
+    fn push(&mut self, id: &[u8]) {
+        self.bytes.extend_from_slice(id);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        begins.zip(&self.ends).map(|(begin, &end)| &self.bytes[begin..end])
+    }
 }

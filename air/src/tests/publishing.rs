@@ -43,7 +43,7 @@ async fn what_is_published_is_what_was_computed() {
     air.progress = Progress::new(move |stage| telling.lock().unwrap().push(stage));
     let report = air.run(as_of(), Fence(7)).await.unwrap();
     let told = told.lock().unwrap().clone();
-    assert!(told.contains(&Stage::Reading(2, 2)) && told.contains(&Stage::Counting(16, 16)), "{told:?}");
+    assert!(told.contains(&Stage::Reading(2, 2)), "{told:?}");
     assert_eq!(told.last(), Some(&Stage::Publishing(4)));
     let live = air.publisher.live().await.unwrap().unwrap();
     assert_eq!((live.fence, live.as_of, live.row_count, live.input_files), (Fence(7), as_of(), 4, 2));

@@ -82,7 +82,7 @@ async fn damage_is_noticed_and_made_good() {
     let here = std::fs::read_dir(&world.air.udb.folder).unwrap().map(|entry| entry.unwrap().path());
     let here = here.into_iter().find(|path| path.is_dir()).unwrap();
     let expected = count(&world.files, &world.air.config, &Groups::All, midnight(6));
-    let bucket = here.join("days").join(&names[4]).join("0003.users");
+    let bucket = here.join("days").join(&names[4]).join("0000.users");
     for victim in [bucket, here.join("dictionary"), here.join("state")] {
         std::fs::write(&victim, b"garbage").unwrap();
         let report = world.compute(midnight(6) + Span::from_mins(60)).await;

@@ -96,14 +96,15 @@ impl Dictionary {
         self.lock().names[kind as usize].clone()
     }
 
-    /// How many names of a kind there are.
-    pub(crate) fn len(&self, kind: Kind) -> usize {
-        self.lock().names[kind as usize].len()
+    /// The names of a kind from a number on.
+    pub(crate) fn names_from(&self, kind: Kind, number: usize) -> Vec<Arc<[u8]>> {
+        self.lock().names[kind as usize][number..].to_vec()
     }
 
     /// How many names of each kind there are, by which what refers to them can tell whether all are still known.
     pub(crate) fn sizes(&self) -> [usize; 3] {
-        KINDS.map(|kind| self.len(kind))
+        let names = self.lock();
+        KINDS.map(|kind| names.names[kind as usize].len())
     }
 
     /// Whether there are as many names as when something was written; fewer mean that the file was damaged since.
@@ -120,6 +121,11 @@ impl Dictionary {
     pub(crate) fn origins(&self) -> Vec<Origin> {
         let names = self.names(Kind::Origin);
         names.iter().map(|name| read_origin(name).expect("only `origin` makes such names")).collect()
+    }
+
+    /// The lanes of the origins from a number on.
+    pub(crate) fn lanes_from(&self, number: usize) -> Vec<u8> {
+        self.lock().names[Kind::Origin as usize][number..].iter().map(|name| name[0]).collect()
     }
 
     /// Makes all names durable: call before a file that uses their numbers appears.
@@ -218,7 +224,7 @@ mod tests {
         let again = Dictionary::open(&path).unwrap();
         assert_eq!(again.number(Kind::Segment, b"a"), 1);
         assert_eq!(again.origins(), [origin]);
-        assert_eq!(again.len(Kind::Site), 0);
+        assert_eq!(again.sizes(), [2, 0, 1]);
         again.number(Kind::Site, b"x");
         again.save().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), whole);

@@ -1,7 +1,7 @@
-//! The hash that decides a user's bucket and place in it.
+//! A hash that stored files may depend on: it is the same on every machine and in every release.
 //!
-//! Stored files depend on it: it is the same on every machine and in every release. It only decides places; that two
-//! users are the same is always decided by comparing their ids.
+//! It checks what was written, and finds users in memory; that two users are the same is always decided by comparing
+//! their ids.
 
 const SEED: u64 = 0x9E37_79B9_7F4A_7C15;
 const STEPS: [u64; 2] = [0xA076_1D64_78BD_642F, 0xE703_7ED1_A0B4_28DB];
@@ -17,17 +17,6 @@ pub(crate) fn stable_hash(bytes: &[u8]) -> u64 {
     let (low, high) = rest.split_at(rest.len().min(8));
     state = fold(word(low) ^ STEPS[1] ^ state, word(high) ^ STEPS[0]);
     fold(state ^ STEPS[0], SEED)
-}
-
-/// The bucket of an id, of so many (a power of two): the highest bits, so that buckets in order are hashes in order.
-pub(crate) fn bucket_of(id: &[u8], buckets: usize) -> usize {
-    ((stable_hash(id) as u128 * buckets as u128) >> 64) as usize
-}
-
-/// The hashes of a bucket, of so many.
-pub(crate) fn hashes_of(bucket: usize, buckets: usize) -> std::ops::RangeInclusive<u64> {
-    let first = |bucket: usize| ((bucket as u128) << 64) >> buckets.trailing_zeros();
-    first(bucket) as u64..=(first(bucket + 1) - 1) as u64
 }
 
 /// Little-endian, whatever the machine; missing bytes are zero.
@@ -60,16 +49,4 @@ mod tests {
         16_964_231_987_931_199_342,
         2_762_675_214_279_570_325,
     ];
-
-    #[test]
-    fn consecutive_ids_fill_buckets_evenly() {
-        let mut buckets = [0_u32; 64];
-        for id in 0..64_000 {
-            let id = format!("user-{id}");
-            let bucket = bucket_of(id.as_bytes(), 64);
-            assert!(hashes_of(bucket, 64).contains(&stable_hash(id.as_bytes())));
-            buckets[bucket] += 1;
-        }
-        assert!(buckets.iter().all(|&users| (850..1150).contains(&users)), "{buckets:?}");
-    }
 }

@@ -1,4 +1,4 @@
-//! One user's intervals as bytes: the form in which they are spooled, kept in snapshots and kept for recent chunks.
+//! One user's intervals as bytes: the form in which they are kept in snapshots and for recent chunks.
 //!
 //! `id length, id, number of entries, entries`, numbers as varints. An entry is a tag and four numbers: `origin, item,
 //! first − base, last − first`; two bits of the tag say how many bytes each of them takes (see [`WIDTHS`]), so that one
@@ -28,12 +28,33 @@ const WIDTHS: [[u8; 4]; 4] = [[0, 1, 2, 4], [1, 2, 3, 4], [3, 4, 5, 8], [0, 3, 4
 /// A tag and four numbers at their widest.
 const ENTRY_BYTES: usize = 1 + 4 + 4 + 8 + 8;
 
+/// By number and bits that must be kept: the code of the bytes that it takes.
+const CODES: [[u8; 66]; 4] = codes();
+
 /// By tag: the bytes of each number, and of the entry.
 const LENGTHS: [[u8; 5]; 256] = lengths();
 
 /// By length: the bytes of a word that belong to a number.
 const MASKS: [u64; 9] =
     [0, 0xFF, 0xFFFF, 0xFF_FFFF, 0xFFFF_FFFF, 0xFF_FFFF_FFFF, u64::MAX >> 16, u64::MAX >> 8, u64::MAX];
+
+const fn codes() -> [[u8; 66]; 4] {
+    let mut all = [[0; 66]; 4];
+    let mut at = 0;
+    while at < 4 {
+        let mut bits = 0;
+        while bits < 66 {
+            let mut code = 0;
+            while code < 3 && bits > WIDTHS[at][code] as usize * 8 {
+                code += 1;
+            }
+            all[at][bits] = code as u8;
+            bits += 1;
+        }
+        at += 1;
+    }
+    all
+}
 
 const fn lengths() -> [[u8; 5]; 256] {
     let mut all = [[0; 5]; 256];
@@ -57,12 +78,18 @@ pub(crate) fn write_record(out: &mut Vec<u8>, id: &[u8], entries: &[Entry], base
     write_number(out, id.len() as u64);
     out.extend_from_slice(id);
     write_number(out, entries.len() as u64);
+    let mut end = out.len();
+    // Each number is stored as eight bytes; the next one begins where it is to end.
+    out.resize(end + entries.len() * ENTRY_BYTES + 8, 0);
     for entry in entries {
-        write_entry(out, entry, base_ms);
+        let room = out[end..].first_chunk_mut().expect("there is room for all entries at their widest");
+        end += write_entry(room, entry, base_ms);
     }
+    out.truncate(end);
 }
 
-fn write_entry(out: &mut Vec<u8>, entry: &Entry, base_ms: i64) {
+/// Writes an entry; returns how many bytes it takes.
+fn write_entry(out: &mut [u8; ENTRY_BYTES], entry: &Entry, base_ms: i64) -> usize {
     // Wrapping, as the reader does: any two instants survive, however far apart.
     let begins = entry.run.first_ms.wrapping_sub(base_ms);
     let lasts = entry.run.last_ms.wrapping_sub(entry.run.first_ms) as u64;
@@ -70,30 +97,16 @@ fn write_entry(out: &mut Vec<u8>, entry: &Entry, base_ms: i64) {
     // Bits that must be kept; of a signed number one more than its value takes.
     let bits = |number: u64| 64 - number.leading_zeros();
     let wanted = [bits(numbers[0]), bits(numbers[1]), bits((begins ^ (begins >> 63)) as u64) + 1, bits(lasts)];
-    let code = |field: usize| (0..3).filter(|&code| wanted[field] > u32::from(WIDTHS[field][code]) * 8).count();
+    let code = |field: usize| usize::from(CODES[field][wanted[field] as usize]);
     let tag = code(0) | code(1) << 2 | code(2) << 4 | code(3) << 6;
     let lengths = LENGTHS[tag].map(usize::from);
-    let end = out.len() + lengths[4];
-    // Put together in a register and stored at once; what is too much is cut off.
-    let (mut low, mut at) = (tag as u128, 1);
+    out[0] = tag as u8;
+    let mut at = 1;
     for (number, length) in numbers.into_iter().zip(lengths) {
-        if at + length > 16 {
-            return write_long_entry(out, tag as u8, numbers);
-        }
-        low |= u128::from(number & MASKS[length]) << ((8 * at) & 127);
+        out[at..at + 8].copy_from_slice(&number.to_le_bytes());
         at += length;
     }
-    out.extend_from_slice(&low.to_le_bytes());
-    out.truncate(end);
-}
-
-/// An entry of more than sixteen bytes: of odd times, or of many millions of items.
-#[cold]
-fn write_long_entry(out: &mut Vec<u8>, tag: u8, numbers: [u64; 4]) {
-    out.push(tag);
-    for (number, length) in numbers.into_iter().zip(LENGTHS[usize::from(tag)]) {
-        out.extend_from_slice(&number.to_le_bytes()[..usize::from(length)]);
-    }
+    lengths[4]
 }
 
 /// Takes the record at the front of `bytes`: appends its entries, returns the user's id.
@@ -102,13 +115,34 @@ pub(crate) fn read_record<'a>(
     base_ms: i64,
     entries: &mut Vec<Entry>,
 ) -> Result<&'a [u8], Garbled> {
+    let id = read_id(bytes)?;
+    read_entries(bytes, base_ms, entries)?;
+    Ok(id)
+}
+
+/// Takes only the id from the front of `bytes`: [`skip_entries`] or [`read_entries`] take the rest of the record.
+pub(crate) fn read_id<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], Garbled> {
     let length = usize::try_from(read_number(bytes)?).map_err(|_| Garbled)?;
     let (id, rest) = bytes.split_at_checked(length).ok_or(Garbled)?;
     *bytes = rest;
+    Ok(id)
+}
+
+/// Takes the entries behind an id and appends them.
+pub(crate) fn read_entries(bytes: &mut &[u8], base_ms: i64, entries: &mut Vec<Entry>) -> Result<(), Garbled> {
     for _ in 0..read_number(bytes)? {
         entries.push(read_entry(bytes, base_ms)?);
     }
-    Ok(id)
+    Ok(())
+}
+
+/// Passes over the entries behind an id.
+pub(crate) fn skip_entries(bytes: &mut &[u8]) -> Result<(), Garbled> {
+    for _ in 0..read_number(bytes)? {
+        let tag = *bytes.first().ok_or(Garbled)?;
+        *bytes = bytes.get(usize::from(LENGTHS[usize::from(tag)][4])..).ok_or(Garbled)?;
+    }
+    Ok(())
 }
 
 fn read_entry(bytes: &mut &[u8], base_ms: i64) -> Result<Entry, Garbled> {
@@ -190,6 +224,10 @@ mod tests {
             let (mut rest, mut found) = (bytes.as_slice(), Vec::new());
             prop_assert_eq!(read_record(&mut rest, base, &mut found), Ok(id.as_slice()));
             prop_assert_eq!(found, entries);
+            let mut skipped = bytes.as_slice();
+            prop_assert_eq!(read_id(&mut skipped), Ok(id.as_slice()));
+            prop_assert_eq!(skip_entries(&mut skipped), Ok(()));
+            prop_assert_eq!(skipped, rest);
             prop_assert_eq!(read_record(&mut rest, base, &mut Vec::new()), Ok(b"next".as_slice()));
             prop_assert!(rest.is_empty());
             let whole = bytes.len() - 6;

@@ -2,7 +2,9 @@
 
 use neartime_model::Instant;
 
-use super::lanes::{Class, Lanes};
+use super::dictionary::Dictionary;
+use super::joins::Joins;
+use super::lanes::Lanes;
 use super::record::Entry;
 use crate::config::Side;
 use crate::runs::{Life, Run, first_run};
@@ -10,7 +12,7 @@ use crate::runs::{Life, Run, first_run};
 /// Joins intervals by the rules of a configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Settler {
-    classes: Vec<Class>,
+    lanes: Lanes,
     /// The class of each origin of the dictionary.
     class_of: Vec<u8>,
 }
@@ -19,46 +21,57 @@ pub(crate) struct Settler {
 #[derive(Clone, Debug)]
 pub(crate) struct Dead(Vec<Option<i64>>);
 
-/// How early a row of each class may begin that belongs to a chunk after a snapshot.
+/// How early a row of each class may begin that is yet to come.
 #[derive(Clone, Debug)]
 pub(crate) struct Reach(Vec<i64>);
-
-/// Room to bring one user's entries into order.
-#[derive(Debug, Default)]
-pub(crate) struct ByItem {
-    /// Class, item and place of each entry, packed: numbers are sorted much faster than entries.
-    keys: Vec<u64>,
-    /// The entries of one class and item.
-    item: Vec<Entry>,
-}
-
-/// Beside 8 bits of class and 32 of item.
-const PLACE_BITS: u32 = 24;
 
 /// A membership that is alive: the item's number, and when its last run began.
 pub(crate) type Living = (u32, i64);
 
+/// A user's living memberships: items in any order, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Memberships {
+    pub(crate) segments: Vec<Living>,
+    pub(crate) sites: Vec<Living>,
+}
+
 impl Settler {
-    /// `lane_of` is the lane of each origin of the dictionary.
-    pub(crate) fn new(lanes: &Lanes, lane_of: impl IntoIterator<Item = u8>) -> Self {
+    /// Knows no origins yet.
+    pub(crate) fn new(lanes: &Lanes) -> Self {
+        Self { lanes: lanes.clone(), class_of: Vec::new() }
+    }
+
+    /// Learns the origins that the dictionary has got since.
+    pub(crate) fn learn(&mut self, dictionary: &Dictionary) {
         // An origin of no lane cannot occur in files of this configuration's fingerprint.
-        let class_of = lane_of.into_iter().map(|lane| lanes.lane(lane).map_or(0, |lane| lane.class)).collect();
-        Self { classes: lanes.classes().to_vec(), class_of }
+        let class = |lane: u8| self.lanes.lane(lane).map_or(0, |lane| lane.class);
+        let new: Vec<u8> = dictionary.lanes_from(self.class_of.len()).into_iter().map(class).collect();
+        self.class_of.extend(new);
+    }
+
+    /// How many origins it knows.
+    pub(crate) fn origins(&self) -> usize {
+        self.class_of.len()
     }
 
     /// What is dead as of an instant.
     pub(crate) fn dead(&self, as_of: Instant) -> Dead {
-        Dead(self.classes.iter().map(|class| class.life.last_dead_ms(as_of)).collect())
+        Dead(self.lanes.classes().iter().map(|class| class.life.last_dead_ms(as_of)).collect())
     }
 
     /// How early rows of chunks that begin at `end` or later may begin. Rounded down to the millisecond: a run too many
     /// costs little.
     pub(crate) fn reach(&self, end: Instant) -> Reach {
-        Reach(self.classes.iter().map(|class| (end - class.max_behind).as_millis()).collect())
+        Reach(self.lanes.classes().iter().map(|class| (end - class.max_behind).as_millis()).collect())
     }
 
-    /// Joins a user's intervals into runs and appends those that a snapshot must keep, in order of class, item, time.
-    /// `last` is told each class's and item's last run, kept or not.
+    /// For entries that are to be merged with any others: none is out of reach.
+    pub(crate) fn any_reach(&self) -> Reach {
+        Reach(vec![i64::MIN; self.lanes.classes().len()])
+    }
+
+    /// Joins a user's intervals into runs and appends those that a snapshot must keep; those of one item in order of
+    /// time. `last` is told each class's and item's last run, kept or not.
     ///
     /// A run is left out when no row that may still come (a chunk's rows lie at most `max_behind` before its start)
     /// could join it to a living one. Runs of several origins that form one run live and die together: one of them
@@ -67,106 +80,94 @@ impl Settler {
         &self,
         entries: &[Entry],
         reach: &Reach,
-        by_item: &mut ByItem,
+        joins: &mut Joins,
         kept: &mut Vec<Entry>,
         mut last: impl FnMut(u8, u32, Run),
     ) {
-        self.items(entries, by_item, |number, name, mut rest| {
-            let life = self.classes[usize::from(number)].life;
-            let reach_ms = reach.0[usize::from(number)];
+        let classes = self.lanes.classes();
+        let in_reach = |class: u8, run: Run| {
+            let life = classes[usize::from(class)].life;
+            life.joins(run.last_ms, reach.0[usize::from(class)])
+        };
+        let before = kept.len();
+        let simple = joins.join(entries, &self.class_of, classes, |class, entry| {
+            if in_reach(class, entry.run) {
+                kept.push(entry);
+            }
+        });
+        if simple {
+            for (class, entry) in joins.last_runs() {
+                if in_reach(class, entry.run) {
+                    kept.push(entry);
+                }
+                last(class, entry.item, entry.run);
+            }
+            return;
+        }
+        kept.truncate(before);
+        joins.each_item(entries, &self.class_of, |class, name, mut rest| {
+            let life = classes[usize::from(class)].life;
             loop {
                 let (length, run) = first_run(rest, |entry| entry.run, life);
                 let (joined, after) = rest.split_at_mut(length);
                 rest = after;
-                if life.joins(run.last_ms, reach_ms) {
+                if in_reach(class, run) {
                     keep_by_origin(joined, run, life, kept);
                 }
                 if rest.is_empty() {
-                    last(number, name, run);
+                    last(class, name, run);
                     break;
                 }
             }
         });
     }
 
-    /// Collects the memberships that are not `dead`, by side: items in rising order, each once.
-    pub(crate) fn living(
-        &self,
-        entries: &[Entry],
-        dead: &Dead,
-        by_item: &mut ByItem,
-        segments: &mut Vec<Living>,
-        sites: &mut Vec<Living>,
-    ) {
-        segments.clear();
-        sites.clear();
-        self.items(entries, by_item, |number, name, item| {
-            let last = last_run(item, self.classes[usize::from(number)].life);
-            self.add_living(number, name, last, dead, segments, sites);
-        });
-        self.end_living(segments, sites);
+    /// Collects the memberships that are not `dead`.
+    pub(crate) fn living(&self, entries: &[Entry], dead: &Dead, joins: &mut Joins, alive: &mut Memberships) {
+        alive.clear();
+        let classes = self.lanes.classes();
+        if joins.join(entries, &self.class_of, classes, |_, _| {}) {
+            joins.last_runs().for_each(|(class, entry)| self.add_living(class, entry.item, entry.run, dead, alive));
+        } else {
+            joins.each_item(entries, &self.class_of, |class, name, item| {
+                let last = last_run(item, classes[usize::from(class)].life);
+                self.add_living(class, name, last, dead, alive);
+            });
+        }
+        self.end_living(alive);
     }
 
     /// Adds an item by its last run, if that is not `dead`.
-    pub(crate) fn add_living(
-        &self,
-        class: u8,
-        item: u32,
-        last: Run,
-        dead: &Dead,
-        segments: &mut Vec<Living>,
-        sites: &mut Vec<Living>,
-    ) {
+    pub(crate) fn add_living(&self, class: u8, item: u32, last: Run, dead: &Dead, alive: &mut Memberships) {
         if dead.0[usize::from(class)].is_none_or(|dead_ms| last.last_ms > dead_ms) {
-            let is_segment = self.classes[usize::from(class)].side == Side::Segment;
-            let living = if is_segment { segments } else { sites };
-            living.push((item, last.first_ms));
+            let is_segment = self.lanes.classes()[usize::from(class)].side == Side::Segment;
+            let side = if is_segment { &mut alive.segments } else { &mut alive.sites };
+            side.push((item, last.first_ms));
         }
     }
 
     /// Brings together what the classes of a side added.
-    pub(crate) fn end_living(&self, segments: &mut Vec<Living>, sites: &mut Vec<Living>) {
-        for (side, living) in [(Side::Segment, segments), (Side::Site, sites)] {
-            if self.classes.iter().filter(|class| class.side == side).count() > 1 {
-                // Alive in either class is alive; the earlier first time counts.
+    pub(crate) fn end_living(&self, alive: &mut Memberships) {
+        for (side, living) in [(Side::Segment, &mut alive.segments), (Side::Site, &mut alive.sites)] {
+            if self.lanes.classes().iter().filter(|class| class.side == side).count() > 1 {
+                // Memberships in either class is alive; the earlier first time counts.
                 living.sort_unstable();
                 living.dedup_by_key(|(item, _)| *item);
             }
         }
     }
+}
 
-    /// Hands over a user's entries by class and item, in rising order, those of each in order of time.
-    fn items(&self, entries: &[Entry], by_item: &mut ByItem, mut each: impl FnMut(u8, u32, &mut [Entry])) {
-        let ByItem { keys, item } = by_item;
-        if entries.len() > 1 << PLACE_BITS {
-            return self.items_of_many(entries, each);
-        }
-        keys.clear();
-        keys.extend((0_u64..).zip(entries).map(|(place, entry)| {
-            let class = self.class_of[entry.origin as usize];
-            u64::from(class) << (32 + PLACE_BITS) | u64::from(entry.item) << PLACE_BITS | place
-        }));
-        keys.sort_unstable();
-        for same in keys.chunk_by(|left, right| left >> PLACE_BITS == right >> PLACE_BITS) {
-            item.clear();
-            item.extend(same.iter().map(|key| entries[(key & ((1 << PLACE_BITS) - 1)) as usize]));
-            if item.len() > 1 {
-                item.sort_unstable_by_key(|entry| entry.run.first_ms);
-            }
-            let key = same[0] >> PLACE_BITS;
-            each((key >> 32) as u8, key as u32, item);
-        }
+impl Memberships {
+    pub(crate) fn clear(&mut self) {
+        self.segments.clear();
+        self.sites.clear();
     }
 
-    /// The same for a user whose entries cannot be numbered beside their keys.
-    fn items_of_many(&self, entries: &[Entry], mut each: impl FnMut(u8, u32, &mut [Entry])) {
-        let key = |entry: &Entry| (self.class_of[entry.origin as usize], entry.item);
-        let mut all = entries.to_vec();
-        all.sort_unstable_by_key(|entry| (key(entry), entry.run.first_ms));
-        for item in all.chunk_by_mut(|left, right| key(left) == key(right)) {
-            let (class, name) = key(&item[0]);
-            each(class, name, item);
-        }
+    /// Puts the items in order, so that equal memberships compare as equal.
+    pub(crate) fn sort(&mut self) {
+        self.segments.sort_unstable();
+        self.sites.sort_unstable();
     }
 }
 
@@ -195,34 +196,6 @@ fn keep_by_origin(joined: &mut [Entry], run: Run, life: Life, kept: &mut Vec<Ent
             let (length, run) = first_run(rest, |entry| entry.run, life);
             kept.push(Entry { run, ..rest[0] });
             rest = &rest[length..];
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn entries_come_by_class_item_and_time_however_they_are_sorted() {
-        let mut random = fastrand::Rng::with_seed(7);
-        let settler = Settler { classes: Vec::new(), class_of: vec![1, 0, 1, 200] };
-        let items = [0, 1, 9, u32::MAX];
-        for count in [0, 1, 2, 40, 3_000] {
-            let entry = |_| {
-                let first_ms = random.i64(-50..50);
-                let run = Run { first_ms, last_ms: first_ms + 1 };
-                Entry { origin: random.u32(0..4), item: items[random.usize(0..4)], run }
-            };
-            let entries: Vec<Entry> = (0..count).map(entry).collect();
-            let mut found = [Vec::new(), Vec::new()];
-            let [few, many] = &mut found;
-            let times = |item: &[Entry]| item.iter().map(|entry| entry.run.first_ms).collect::<Vec<_>>();
-            settler.items(&entries, &mut ByItem::default(), |class, name, item| few.push((class, name, times(item))));
-            settler.items_of_many(&entries, |class, name, item| many.push((class, name, times(item))));
-            assert_eq!(few, many);
-            assert!(few.is_sorted() && few.iter().all(|(_, _, times)| times.is_sorted()));
-            assert_eq!(few.iter().map(|(_, _, times)| times.len()).sum::<usize>(), count);
         }
     }
 }

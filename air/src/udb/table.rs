@@ -44,9 +44,9 @@ pub struct UdbTable {
     schema: SchemaRef,
 }
 
-/// The users of one bucket.
+/// The users of one part of the snapshot.
 #[derive(Debug)]
-struct Bucket {
+struct Part {
     table: Arc<Names>,
     file: Arc<UsersFile>,
 }
@@ -105,7 +105,7 @@ impl UdbTable {
         }
         let Some(latest) = latest else { return Ok(Vec::new()) };
         // Once they are open, the files outlive their names. The dictionary holds all that they refer to.
-        let files = (0..latest.buckets).map(|bucket| latest.bucket(bucket)).collect::<Result<Vec<_>, _>>()?;
+        let files = latest.parts().collect::<Result<Vec<_>, _>>()?;
         let dictionary = Dictionary::open(&dictionary(&self.place.folder, &self.fingerprint))?;
         if !dictionary.covers(latest.names) {
             return Err(AirError::DamagedUdb {
@@ -116,8 +116,8 @@ impl UdbTable {
         let kind = if self.side == Side::Segment { Kind::Segment } else { Kind::Site };
         let (origins, items) = (dictionary.origins(), dictionary.names(kind));
         let names = Arc::new(Names { lane: self.lane, schema: Arc::clone(&self.schema), origins, items });
-        let bucket = |file| Arc::new(Bucket { table: Arc::clone(&names), file: Arc::new(file) });
-        Ok(files.into_iter().map(|file| bucket(file) as Arc<dyn PartitionStream>).collect())
+        let part = |file| Arc::new(Part { table: Arc::clone(&names), file });
+        Ok(files.into_iter().map(|file| part(file) as Arc<dyn PartitionStream>).collect())
     }
 }
 
@@ -141,13 +141,13 @@ impl TableProvider for UdbTable {
         let (place, fingerprint, runtime) = (self.place.clone(), self.fingerprint.clone(), Handle::current());
         let fetched = tokio::task::spawn_blocking(move || Self::fetch(&place, fingerprint, runtime)).await;
         fetched.map_err(|ended| DataFusionError::External(Box::new(ended)))?.map_err(external)?;
-        let buckets = self.open().map_err(external)?;
-        let table = StreamingTable::try_new(Arc::clone(&self.schema), buckets)?;
+        let parts = self.open().map_err(external)?;
+        let table = StreamingTable::try_new(Arc::clone(&self.schema), parts)?;
         table.scan(state, projection, filters, limit).await
     }
 }
 
-impl PartitionStream for Bucket {
+impl PartitionStream for Part {
     fn schema(&self) -> &SchemaRef {
         &self.table.schema
     }

@@ -1,0 +1,230 @@
+//! Brings together what the sources of a window say of each user.
+
+use std::cmp::Ordering;
+
+use super::block::compare;
+use super::windows::Window;
+use crate::runs::Run;
+use crate::udb::Entry;
+
+const NOTHING: Entry = Entry { origin: 0, item: 0, run: Run { first_ms: 0, last_ms: 0 } };
+
+/// Room for the users of one window, used again for the next.
+#[derive(Debug, Default)]
+pub(crate) struct Gather {
+    /// Open addressing by key. At most a quarter full.
+    slots: Vec<Slot>,
+    /// How far a mixed key is shifted to give a slot.
+    shift: u32,
+    /// By user: the key, and where the id lies.
+    users: Vec<User>,
+    /// By user: how many entries; then where the next one goes, in the end where they end.
+    ends: Vec<u32>,
+    /// By user: where the entries of the first sources end.
+    first_ends: Vec<u32>,
+    /// The user of each slice's users in turn.
+    numbers: Vec<u32>,
+    /// In order of users, then of sources.
+    entries: Vec<Entry>,
+    order: Vec<(u64, u32)>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    key: u64,
+    /// The user's number + 1, 0 is free.
+    user: u32,
+}
+
+/// Where a user was met first.
+#[derive(Clone, Copy, Debug)]
+struct User {
+    key: u64,
+    slice: u32,
+    at: u32,
+}
+
+/// All that is known of one user.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gathered<'a> {
+    pub(crate) id: &'a [u8],
+    /// In order of sources.
+    pub(crate) entries: &'a [Entry],
+    /// How many of them are from the first sources.
+    pub(crate) first: usize,
+}
+
+impl Gather {
+    /// Hands over each user of a window once, in order of their ids. Entries of the first so many sources are told apart
+    /// from the others.
+    pub(crate) fn each<E>(
+        &mut self,
+        window: &Window,
+        first_sources: usize,
+        mut each: impl FnMut(Gathered<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.number_users(window);
+        self.sort_entries(window, first_sources);
+        self.sort_users(window);
+        for &(_, number) in &self.order {
+            let at = number as usize;
+            // Users have their entries in order of their numbers.
+            let begin = at.checked_sub(1).map_or(0, |before| self.ends[before]);
+            let (end, first_end) = (self.ends[at], self.first_ends[at].max(begin));
+            let (id, entries) = (self.users[at].id(window), &self.entries[begin as usize..end as usize]);
+            each(Gathered { id, entries, first: (first_end - begin) as usize })?;
+        }
+        Ok(())
+    }
+
+    /// Numbers the users in the order in which they are met, and counts their entries.
+    fn number_users(&mut self, window: &Window) {
+        let shared = window.shared_prefix();
+        self.slots.fill(Slot::default());
+        self.users.clear();
+        self.ends.clear();
+        self.numbers.clear();
+        for (number, slice) in (0..).zip(&window.slices) {
+            let mut begin = slice.block.entries_begin(slice.users.start);
+            for at in slice.users.clone() {
+                let user = self.number(window, shared, slice.block.id(at), (number, at as u32));
+                let end = slice.block.entries_end(at);
+                self.ends[user as usize] += (end - begin) as u32;
+                begin = end;
+                self.numbers.push(user);
+            }
+        }
+    }
+
+    /// The number of the user with an id that was met in a place.
+    fn number(&mut self, window: &Window, shared: usize, id: &[u8], (slice, at): (u32, u32)) -> u32 {
+        if self.users.len() * 4 >= self.slots.len() {
+            self.grow();
+        }
+        let key = key(id, shared);
+        let mask = self.slots.len() - 1;
+        let mut place = mixed(key, self.shift);
+        loop {
+            let slot = &mut self.slots[place];
+            let Some(user) = slot.user.checked_sub(1) else {
+                *slot = Slot { key, user: self.users.len() as u32 + 1 };
+                self.users.push(User { key, slice, at });
+                self.ends.push(0);
+                return self.users.len() as u32 - 1;
+            };
+            if slot.key == key {
+                let other = self.users[user as usize].id(window);
+                // The key holds all that the ids do not share, if they are short.
+                if id.len() == other.len() && (id.len() <= shared + 8 || id == other) {
+                    return user;
+                }
+            }
+            place = (place + 1) & mask;
+        }
+    }
+
+    fn grow(&mut self) {
+        let size = (self.slots.len() * 2).max(1024);
+        self.shift = 64 - size.trailing_zeros();
+        self.slots.clear();
+        self.slots.resize(size, Slot::default());
+        for (user, &User { key, .. }) in (1..).zip(&self.users) {
+            let mut place = mixed(key, self.shift);
+            while self.slots[place].user != 0 {
+                place = (place + 1) & (size - 1);
+            }
+            self.slots[place] = Slot { key, user };
+        }
+    }
+
+    /// Puts the entries in order of their users.
+    fn sort_entries(&mut self, window: &Window, first_sources: usize) {
+        let Self { ends, first_ends, numbers, entries, .. } = self;
+        // From counts to beginnings.
+        let mut begin = 0;
+        for end in &mut *ends {
+            begin += std::mem::replace(end, begin);
+        }
+        if entries.len() < begin as usize {
+            entries.resize(begin as usize, NOTHING);
+        }
+        let mut numbers = numbers.iter();
+        let first_slices = window.slices.partition_point(|slice| slice.source < first_sources);
+        first_ends.clone_from(ends);
+        for (number, slice) in window.slices.iter().enumerate() {
+            if number == first_slices {
+                first_ends.clone_from(ends);
+            }
+            let mut from = slice.block.entries_begin(slice.users.start);
+            for (at, &user) in slice.users.clone().zip(&mut numbers) {
+                let to = slice.block.entries_end(at);
+                let end = &mut ends[user as usize];
+                for entry in &slice.block.entries()[from..to] {
+                    entries[*end as usize] = *entry;
+                    *end += 1;
+                }
+                from = to;
+            }
+        }
+        if first_slices == window.slices.len() {
+            first_ends.clone_from(ends);
+        }
+    }
+
+    /// Puts the users in order of their ids.
+    fn sort_users(&mut self, window: &Window) {
+        let Self { users, order, .. } = self;
+        order.clear();
+        order.extend(users.iter().map(|user| user.key).zip(0..));
+        order.sort_unstable_by(|left, right| match left.0.cmp(&right.0) {
+            Ordering::Equal => {
+                let [left, right] = [left, right].map(|(_, number)| users[*number as usize].id(window));
+                compare(left, right)
+            }
+            differ => differ,
+        });
+    }
+}
+
+impl User {
+    fn id(self, window: &Window) -> &[u8] {
+        window.slices[self.slice as usize].block.id(self.at as usize)
+    }
+}
+
+/// The eight bytes of an id after those that all of a window share, as a number that is in order as they are.
+fn key(id: &[u8], shared: usize) -> u64 {
+    let rest = &id[shared..];
+    if let Some(word) = rest.first_chunk::<8>() {
+        return u64::from_be_bytes(*word);
+    }
+    match id.last_chunk::<8>() {
+        // The last eight bytes, without those that are shared.
+        Some(word) if !rest.is_empty() => u64::from_be_bytes(*word) << (64 - 8 * rest.len()),
+        Some(_) => 0,
+        None => rest.iter().zip((0..8).rev()).fold(0, |key, (&byte, place)| key | u64::from(byte) << (8 * place)),
+    }
+}
+
+/// A place in a table of `64 - shift` bits.
+fn mixed(key: u64, shift: u32) -> usize {
+    (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> shift) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_in_order_as_what_is_not_shared() {
+        let mut random = fastrand::Rng::with_seed(6);
+        for _ in 0..20_000 {
+            let shared: Vec<u8> = (0..random.usize(0..12)).map(|_| random.u8(..)).collect();
+            let mut id = || [shared.clone(), (0..random.usize(0..12)).map(|_| random.u8(0..3)).collect()].concat();
+            let (left, right) = (id(), id());
+            let keys = [&left, &right].map(|id| key(id, shared.len()));
+            let cut = |id: &[u8]| id[shared.len()..].iter().copied().chain([0; 8]).take(8).collect::<Vec<u8>>();
+            assert_eq!(keys[0].cmp(&keys[1]), cut(&left).cmp(&cut(&right)), "{left:?} {right:?}");
+        }
+    }
+}
