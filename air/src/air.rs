@@ -128,7 +128,7 @@ impl Air {
             site_names,
         };
         let of = Of { as_of, fence, inputs: report_inputs(inputs), work };
-        Ok(Report::new(of, names, &counts, self.config.thresholds))
+        Ok(Report::new(of, names, &counts, self.config.thresholds, self.effort.threads))
     }
 
     fn feature_files(&self, runtime: Handle) -> FeatureFiles {

@@ -28,7 +28,8 @@ pub struct Report {
     /// Segments that no group lists, with their living users.
     pub ungrouped: Vec<(String, u32)>,
     names: ReportNames,
-    cells: Vec<Cell>,
+    /// By shares of the sites, in order.
+    cells: Vec<Vec<Cell>>,
 }
 
 /// A file that the report was counted from.
@@ -113,44 +114,58 @@ pub(crate) struct Of {
 }
 
 impl Report {
-    pub(crate) fn new(of: Of, names: ReportNames, counts: &Counts, thresholds: Thresholds) -> Self {
+    /// Computes what the counts say, on so many threads.
+    pub(crate) fn new(of: Of, names: ReportNames, counts: &Counts, thresholds: Thresholds, threads: usize) -> Self {
         let by_group = segments_by_group(&names, counts);
         let grouped: BTreeSet<u32> = by_group.iter().flatten().copied().collect();
         let ungrouped = (0..).zip(&names.segments).filter(|(number, _)| !grouped.contains(number));
         let ungrouped = ungrouped.map(|(number, id)| (id.clone(), counts.segment_users[number as usize]));
         let ungrouped: Vec<_> = ungrouped.filter(|(_, users)| *users > 0).collect();
-        let rank = rank(&names.segments);
-        let mut cells = Vec::new();
-        for site in in_order(&names.sites) {
-            let begin = cells.len();
-            for (group, segments) in (0..).zip(&by_group) {
-                cells.extend(cells_of(site, group, segments, counts));
+        let (rank, sites) = (rank(&names.segments), in_order(&names.sites));
+        let cells_of_sites = |sites: &[u32]| {
+            let mut cells = Vec::new();
+            for &site in sites {
+                let begin = cells.len();
+                for (group, segments) in (0..).zip(&by_group) {
+                    cells.extend(cells_of(site, group, segments, counts));
+                }
+                suppress(&mut cells[begin..], &rank, counts.site_users[site as usize], thresholds);
             }
-            suppress(&mut cells[begin..], &rank, counts.site_users[site as usize], thresholds);
-        }
-        flag_significant(&mut cells);
+            let tests = cells.iter_mut().map(test).filter(|tested| *tested).count();
+            (cells, tests)
+        };
+        let share = sites.len().div_ceil(threads.max(1)).max(1);
+        let (mut cells, tests): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
+            let shares = sites.chunks(share).map(|sites| scope.spawn(|| cells_of_sites(sites)));
+            let shares: Vec<_> = shares.collect();
+            shares
+                .into_iter()
+                .map(|share| share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .unzip()
+        });
+        flag_significant(&mut cells, tests.into_iter().sum());
         let Of { as_of, fence, inputs, work } = of;
         Self { as_of, fence, inputs, work, ungrouped, names, cells }
     }
 
     /// How many rows there are.
     pub fn len(&self) -> usize {
-        self.cells.len()
+        self.cells.iter().map(Vec::len).sum()
     }
 
     /// Whether nobody of any group is on any site.
     pub fn is_empty(&self) -> bool {
-        self.cells.is_empty()
+        self.cells.iter().all(Vec::is_empty)
     }
 
     /// How many rows are suppressed.
     pub fn suppressed(&self) -> usize {
-        self.cells.iter().filter(|cell| cell.suppressed).count()
+        self.cells.iter().flatten().filter(|cell| cell.suppressed).count()
     }
 
     /// The rows, by site, group and segment.
     pub fn rows(&self) -> impl Iterator<Item = Row<&str>> {
-        self.cells.iter().map(|cell| self.row(cell))
+        self.cells.iter().flatten().map(|cell| self.row(cell))
     }
 
     fn row(&self, cell: &Cell) -> Row<&str> {
@@ -248,17 +263,18 @@ fn suppress(cells: &mut [Cell], rank: &[u32], audience: u32, thresholds: Thresho
     }
 }
 
-fn flag_significant(cells: &mut [Cell]) {
-    let mut tests = 0;
-    for cell in cells.iter_mut().filter(|cell| !cell.suppressed) {
-        let Some(z) = cell.counts.z() else { continue };
-        tests += 1;
-        // Worth a slow function only where it can tell: the p-value of 1.9 is 0.057.
-        cell.p = (z.abs() > 1.9).then(|| p_value(z)).filter(|p| *p <= FALSE_DISCOVERY_RATE);
-    }
-    let low = cells.iter().filter_map(|cell| cell.p).collect();
+/// Tests a cell, if there is something to test: then true.
+fn test(cell: &mut Cell) -> bool {
+    let Some(z) = cell.counts.z().filter(|_| !cell.suppressed) else { return false };
+    // Worth a slow function only where it can tell: the p-value of 1.9 is 0.057.
+    cell.p = (z.abs() > 1.9).then(|| p_value(z)).filter(|p| *p <= FALSE_DISCOVERY_RATE);
+    true
+}
+
+fn flag_significant(cells: &mut [Vec<Cell>], tests: usize) {
+    let low = cells.iter().flatten().filter_map(|cell| cell.p).collect();
     let Some(threshold) = significance_threshold(low, tests, FALSE_DISCOVERY_RATE) else { return };
-    cells.iter_mut().for_each(|cell| cell.significant = cell.p.is_some_and(|p| p <= threshold));
+    cells.iter_mut().flatten().for_each(|cell| cell.significant = cell.p.is_some_and(|p| p <= threshold));
 }
 
 /// The numbers of names, in order of the names.

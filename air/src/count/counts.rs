@@ -3,15 +3,10 @@
 //! Counts of different users add up, and what was added can be taken away again: numbers are kept modulo 2³², and
 //! are right whenever the true ones fit. Items are numbers of the dictionary.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
+use super::cells::{Cells, Change};
 use super::exec::Measure;
 use crate::config::Order;
 use crate::udb::{Living, Memberships};
-
-/// Up to so many cells are kept as an array (64 MB); above, only those that are not zero.
-const DENSE_CELLS: usize = 16 << 20;
 
 /// Which groups each segment belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,31 +36,6 @@ pub(crate) struct Counts {
     /// The earliest first time in each group, while one user is counted.
     group_first: Vec<i64>,
     user_groups: Vec<Living>,
-}
-
-/// Numbers at (row, column), most of them zero.
-#[derive(Clone, Debug)]
-pub(crate) enum Cells {
-    Dense(Dense),
-    Sparse { columns: usize, cells: HashMap<u64, u32, BuildHasherDefault<MixHasher>> },
-}
-
-/// Cells of an array. What is added goes into few bytes at first, which stay near the processor.
-#[derive(Clone, Debug)]
-pub(crate) struct Dense {
-    columns: usize,
-    cells: Vec<u32>,
-    /// To be added to the cells.
-    small: Vec<u8>,
-    /// By row: how many users were added to the small ones.
-    users: Vec<u8>,
-}
-
-/// Whether a user's part is added or taken away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    Add = 1,
-    Take = -1,
 }
 
 impl GroupsOf {
@@ -116,33 +86,80 @@ impl Counts {
         }
     }
 
-    /// Adds (or takes away) one user's living memberships.
-    pub(crate) fn change(&mut self, alive: &Memberships, groups: &GroupsOf, order: Order, change: Change) {
-        let Memberships { segments, sites } = alive;
-        let step = change as i32 as u32;
-        let add = |count: &mut u32| *count = count.wrapping_add(step);
+    /// Adds one user's living memberships.
+    pub(crate) fn add_user(&mut self, alive: &Memberships, groups: &GroupsOf, order: Order) {
+        let mut of_groups = std::mem::take(&mut self.user_groups);
+        self.find_groups(&alive.segments, groups, &mut of_groups);
+        alive.segments.iter().for_each(|(segment, _)| Change::Add.apply(&mut self.segment_users[*segment as usize]));
+        of_groups.iter().for_each(|(group, _)| Change::Add.apply(&mut self.group_users[*group as usize]));
+        for site in &alive.sites {
+            Change::Add.apply(&mut self.site_users[site.0 as usize]);
+            self.change_rows(*site, Change::Add, &alive.segments, &of_groups, order);
+        }
+        self.user_groups = of_groups;
+    }
+
+    /// Counts one user by what is alive now instead of what was before, both in order: touches only what differs.
+    pub(crate) fn move_user(&mut self, before: &Memberships, after: &Memberships, groups: &GroupsOf, order: Order) {
+        let [mut groups_before, mut groups_after] = [Vec::new(), Vec::new()];
+        for (alive, of_groups) in [(before, &mut groups_before), (after, &mut groups_after)] {
+            self.find_groups(&alive.segments, groups, of_groups);
+            of_groups.sort_unstable();
+        }
+        let segments = differing(&before.segments, &after.segments);
+        let of_groups = differing(&groups_before, &groups_after);
+        let sites = differing(&before.sites, &after.sites);
+        let lists =
+            [(&segments, &mut self.segment_users), (&of_groups, &mut self.group_users), (&sites, &mut self.site_users)];
+        for (items, users) in lists {
+            for (items, change) in items.iter().zip([Change::Take, Change::Add]) {
+                items.iter().for_each(|(item, _)| change.apply(&mut users[*item as usize]));
+            }
+        }
+        let [sites_gone, sites_new] = &sites;
+        for site in &before.sites {
+            if sites_gone.binary_search(site).is_ok() {
+                self.change_rows(*site, Change::Take, &before.segments, &groups_before, order);
+            } else {
+                self.change_rows(*site, Change::Take, &segments[0], &of_groups[0], order);
+                self.change_rows(*site, Change::Add, &segments[1], &of_groups[1], order);
+            }
+        }
+        for site in sites_new {
+            self.change_rows(*site, Change::Add, &after.segments, &groups_after, order);
+        }
+    }
+
+    /// Finds the groups of some segments, and the earliest first time in each.
+    fn find_groups(&mut self, segments: &[Living], groups: &GroupsOf, found: &mut Vec<Living>) {
+        found.clear();
         for &(segment, first_ms) in segments {
-            add(&mut self.segment_users[segment as usize]);
             groups.each(segment, |group| {
                 let first = &mut self.group_first[group as usize];
                 if *first == i64::MAX {
-                    self.user_groups.push((group, first_ms));
+                    found.push((group, first_ms));
                 }
                 *first = (*first).min(first_ms.min(i64::MAX - 1));
             });
         }
-        for (group, first_ms) in &mut self.user_groups {
-            add(&mut self.group_users[*group as usize]);
+        for (group, first_ms) in found {
             *first_ms = std::mem::replace(&mut self.group_first[*group as usize], i64::MAX);
         }
-        for &(site, visited_ms) in sites {
-            add(&mut self.site_users[site as usize]);
-            // All first times are before the end of time.
-            let before_ms = if order == Order::Any { i64::MAX } else { visited_ms };
-            self.segment_site.change_row(site, change, segments, before_ms);
-            self.group_site.change_row(site, change, &self.user_groups, before_ms);
-        }
-        self.user_groups.clear();
+    }
+
+    /// Adds or takes a user at a site's pairs.
+    fn change_rows(
+        &mut self,
+        (site, visited_ms): Living,
+        change: Change,
+        segments: &[Living],
+        groups: &[Living],
+        order: Order,
+    ) {
+        // All first times are before the end of time.
+        let before_ms = if order == Order::Any { i64::MAX } else { visited_ms };
+        self.segment_site.change_row(site, change, segments, before_ms);
+        self.group_site.change_row(site, change, groups, before_ms);
     }
 
     /// How many segments, sites and groups there is room for.
@@ -204,114 +221,12 @@ impl Counts {
     }
 }
 
-impl Cells {
-    fn new(rows: usize, columns: usize) -> Self {
-        match rows.checked_mul(columns) {
-            Some(cells) if cells <= DENSE_CELLS => {
-                Self::Dense(Dense { columns, cells: vec![0; cells], small: vec![0; cells], users: vec![0; rows] })
-            }
-            _ => Self::Sparse { columns, cells: HashMap::default() },
-        }
-    }
-
-    /// Adds or takes a user at the cells of a row whose first time is before `before_ms`.
-    fn change_row(&mut self, row: u32, change: Change, firsts: &[Living], before_ms: i64) {
-        if let (Self::Dense(dense), Change::Add) = (&mut *self, change) {
-            return dense.add_user(row as usize, firsts, before_ms);
-        }
-        let counts = firsts.iter().filter(|(_, first_ms)| *first_ms < before_ms);
-        counts.for_each(|&(column, _)| self.add(row, column, change as i32 as u32));
-    }
-
-    /// Adds to one cell.
-    pub(crate) fn add(&mut self, row: u32, column: u32, users: u32) {
-        let cell = match self {
-            Self::Dense(dense) => &mut dense.cells[row as usize * dense.columns + column as usize],
-            Self::Sparse { columns, cells } => {
-                cells.entry(u64::from(row) * *columns as u64 + u64::from(column)).or_default()
-            }
-        };
-        *cell = cell.wrapping_add(users);
-    }
-
-    pub(crate) fn get(&self, row: u32, column: u32) -> u32 {
-        match self {
-            Self::Dense(dense) => dense.get(row as usize * dense.columns + column as usize),
-            Self::Sparse { columns, cells } => {
-                cells.get(&(u64::from(row) * *columns as u64 + u64::from(column))).copied().unwrap_or(0)
-            }
-        }
-    }
-
-    /// Hands over every cell that is not zero, as row, column, number.
-    pub(crate) fn each(&self, mut each: impl FnMut(u32, u32, u32)) {
-        match self {
-            Self::Dense(dense) => {
-                let mut at = 0;
-                for row in 0..dense.users.len() as u32 {
-                    for column in 0..dense.columns as u32 {
-                        let users = dense.get(at);
-                        if users != 0 {
-                            each(row, column, users);
-                        }
-                        at += 1;
-                    }
-                }
-            }
-            Self::Sparse { columns, cells } => {
-                let columns = *columns as u64;
-                for (&cell, &users) in cells.iter().filter(|(_, users)| **users != 0) {
-                    each((cell / columns) as u32, (cell % columns) as u32, users);
-                }
-            }
-        }
-    }
-}
-
-impl Dense {
-    fn add_user(&mut self, row: usize, firsts: &[Living], before_ms: i64) {
-        if self.users[row] == u8::MAX {
-            self.empty_row(row);
-        }
-        self.users[row] += 1;
-        let small = &mut self.small[row * self.columns..][..self.columns];
-        for &(column, first_ms) in firsts {
-            // No branch: whether a visit came first is a toss-up for the processor.
-            let cell = &mut small[column as usize];
-            *cell = cell.wrapping_add(u8::from(first_ms < before_ms));
-        }
-    }
-
-    fn empty_row(&mut self, row: usize) {
-        let cells = row * self.columns..(row + 1) * self.columns;
-        for (cell, small) in self.cells[cells.clone()].iter_mut().zip(&mut self.small[cells]) {
-            *cell = cell.wrapping_add(u32::from(std::mem::take(small)));
-        }
-        self.users[row] = 0;
-    }
-
-    fn get(&self, at: usize) -> u32 {
-        self.cells[at].wrapping_add(u32::from(self.small[at]))
-    }
-}
-
-/// Mixes the number of a cell; the standard hasher is made against attackers, who do not choose these numbers.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct MixHasher(u64);
-
-impl Hasher for MixHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.write_u64(u64::from(byte)));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        let mixed = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        self.0 = mixed ^ mixed >> 32;
-    }
+/// Of two lists in order: what only the first has, and what only the second has.
+fn differing(before: &[Living], after: &[Living]) -> [Vec<Living>; 2] {
+    let only = |these: &[Living], those: &[Living]| {
+        these.iter().filter(|living| those.binary_search(living).is_err()).copied().collect()
+    };
+    if before == after { Default::default() } else { [only(before, after), only(after, before)] }
 }
 
 #[cfg(test)]
@@ -332,7 +247,7 @@ mod tests {
     #[test]
     fn strictly_before_and_distinct_in_a_group() {
         let mut counts = Counts::new(3, 2, 2);
-        counts.change(&alive(&[(0, 5), (1, 10), (2, 1)], &[(0, 10), (1, 5)]), &groups(), Order::Before, Change::Add);
+        counts.add_user(&alive(&[(0, 5), (1, 10), (2, 1)], &[(0, 10), (1, 5)]), &groups(), Order::Before);
         assert_eq!(counts.segment_users, [1, 1, 1]);
         assert_eq!(counts.group_users, [1, 1]);
         assert_eq!(counts.site_users, [1, 1]);
@@ -343,7 +258,7 @@ mod tests {
         };
         assert_eq!(cells(&counts.segment_site), [(0, 0, 1), (0, 2, 1), (1, 2, 1)]);
         assert_eq!(cells(&counts.group_site), [(0, 0, 1)]);
-        counts.change(&alive(&[(1, 10)], &[(1, 5)]), &groups(), Order::Any, Change::Add);
+        counts.add_user(&alive(&[(1, 10)], &[(1, 5)]), &groups(), Order::Any);
         assert_eq!(counts.segment_site.get(1, 1), 1);
         assert_eq!(counts.group_users, [2, 2]);
     }
@@ -352,33 +267,41 @@ mod tests {
     fn what_was_added_can_be_taken_away_and_parts_add_up() {
         let mut counts = Counts::new(3, 2, 2);
         let user = alive(&[(0, 1), (1, 2)], &[(1, 3)]);
-        counts.change(&user, &groups(), Order::Before, Change::Add);
+        counts.add_user(&user, &groups(), Order::Before);
         let mut sum = counts.clone().widen(9, 9);
         sum.absorb(&counts);
         assert_eq!((sum.segment_users[1], sum.segment_site.get(1, 0), sum.group_site.get(1, 1)), (2, 2, 2));
-        counts.change(&user, &groups(), Order::Before, Change::Take);
+        counts.move_user(&user, &alive(&[], &[]), &groups(), Order::Before);
         counts.segment_site.each(|_, _, _| panic!("all cells are zero again"));
         assert_eq!(counts.group_users, [0, 0]);
     }
 
     #[test]
-    fn few_cells_of_many_are_kept_sparsely() {
-        let mut cells = Cells::new(1 << 20, 1 << 20);
-        assert!(matches!(cells, Cells::Sparse { .. }));
-        cells.change_row(77, Change::Add, &[(5, 8), (1 << 19, 8), (6, 9)], 9);
-        assert_eq!((cells.get(77, 5), cells.get(77, 1 << 19), cells.get(77, 6)), (1, 1, 0));
-    }
-
-    #[test]
-    fn many_users_of_a_row_are_all_counted() {
-        let mut cells = Cells::new(3, 4);
-        for user in 0..1_000 {
-            cells.change_row(1, Change::Add, &[(0, 1), (3, user % 2)], 1);
+    fn a_moved_user_counts_as_taken_away_and_added() {
+        let mut random = fastrand::Rng::with_seed(2);
+        for order in [Order::Before, Order::Any] {
+            let (mut moved, mut users) = (Counts::new(3, 2, 2), Vec::new());
+            for step in 0..2_000 {
+                let mut some = |items: u32| -> Vec<Living> {
+                    let some = (0..items).map(|item| (item, random.i64(-2..3)));
+                    some.filter(|(_, first_ms)| *first_ms >= 0).collect()
+                };
+                let now = alive(&some(3), &some(2));
+                let user = step % 7;
+                if user >= users.len() {
+                    users.push(alive(&[], &[]));
+                }
+                let before = std::mem::replace(&mut users[user], now);
+                moved.move_user(&before, &users[user], &groups(), order);
+            }
+            let mut added = Counts::new(3, 2, 2);
+            users.iter().for_each(|user| added.add_user(user, &groups(), order));
+            let all = |counts: &Counts| {
+                let mut all = Vec::new();
+                counts.each(|measure, row, column, users| all.push((measure as u8, row, column, users)));
+                all
+            };
+            assert_eq!(all(&moved), all(&added));
         }
-        cells.change_row(1, Change::Take, &[(3, 0)], 1);
-        let mut all = Vec::new();
-        cells.each(|row, column, users| all.push((row, column, users)));
-        assert_eq!(all, [(1, 3, 499)]);
-        assert_eq!(cells.get(1, 3), 499);
     }
 }

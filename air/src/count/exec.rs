@@ -187,7 +187,7 @@ fn cause(error: DataFusionError) -> AirError {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::super::counts::{Change, GroupsOf};
+    use super::super::counts::GroupsOf;
     use super::*;
     use crate::config::Order;
     use crate::udb::Memberships;
@@ -210,7 +210,7 @@ mod tests {
                     return Ok(counts);
                 }
                 let alive = Memberships { segments: vec![(user % 3, 1)], sites: vec![(user % 2, 2)] };
-                counts.change(&alive, &groups, Order::Before, Change::Add);
+                counts.add_user(&alive, &groups, Order::Before);
             }
         }
     }

@@ -34,12 +34,14 @@ struct Slot {
     key: u64,
     /// The user's number + 1, 0 is free.
     user: u32,
+    id_len: u32,
 }
 
 /// Where a user was met first.
 #[derive(Clone, Copy, Debug)]
 struct User {
     key: u64,
+    id_len: u32,
     slice: u32,
     at: u32,
 }
@@ -101,23 +103,23 @@ impl Gather {
         if self.users.len() * 4 >= self.slots.len() {
             self.grow();
         }
-        let key = key(id, shared);
+        let (key, id_len) = (key(id, shared), id.len() as u32);
         let mask = self.slots.len() - 1;
         let mut place = mixed(key, self.shift);
         loop {
             let slot = &mut self.slots[place];
             let Some(user) = slot.user.checked_sub(1) else {
-                *slot = Slot { key, user: self.users.len() as u32 + 1 };
-                self.users.push(User { key, slice, at });
+                *slot = Slot { key, user: self.users.len() as u32 + 1, id_len };
+                self.users.push(User { key, id_len, slice, at });
                 self.ends.push(0);
                 return self.users.len() as u32 - 1;
             };
-            if slot.key == key {
-                let other = self.users[user as usize].id(window);
-                // The key holds all that the ids do not share, if they are short.
-                if id.len() == other.len() && (id.len() <= shared + 8 || id == other) {
-                    return user;
-                }
+            // The key holds all that the ids do not share, if they are short.
+            if slot.key == key
+                && slot.id_len == id_len
+                && (id.len() <= shared + 8 || self.users[user as usize].id(window) == id)
+            {
+                return user;
             }
             place = (place + 1) & mask;
         }
@@ -128,12 +130,12 @@ impl Gather {
         self.shift = 64 - size.trailing_zeros();
         self.slots.clear();
         self.slots.resize(size, Slot::default());
-        for (user, &User { key, .. }) in (1..).zip(&self.users) {
+        for (user, &User { key, id_len, .. }) in (1..).zip(&self.users) {
             let mut place = mixed(key, self.shift);
             while self.slots[place].user != 0 {
                 place = (place + 1) & (size - 1);
             }
-            self.slots[place] = Slot { key, user };
+            self.slots[place] = Slot { key, user, id_len };
         }
     }
 

@@ -9,7 +9,7 @@ use neartime_model::Instant;
 
 use super::read::in_parallel;
 use crate::config::Order;
-use crate::count::{Change, Counts, GroupsOf};
+use crate::count::{Counts, GroupsOf};
 use crate::error::AirError;
 use crate::runs::Run;
 use crate::udb::{Dead, Entry, Joins, Lanes, Memberships, Settler, Snapshot, UsersFile};
@@ -71,9 +71,7 @@ struct Ids {
 
 impl UserChange {
     pub(super) fn apply(&self, counts: &mut Counts, groups: &GroupsOf, order: Order) {
-        for (alive, change) in [(&self.before, Change::Take), (&self.after, Change::Add)] {
-            counts.change(alive, groups, order, change);
-        }
+        counts.move_user(&self.before, &self.after, groups, order);
     }
 }
 

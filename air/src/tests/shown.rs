@@ -39,7 +39,7 @@ fn random_report(random: &mut fastrand::Rng, thresholds: Thresholds) -> (Report,
     let names =
         ReportNames { segments: ids('s', 8), sites: ids('p', 6), groups, grouping, site_names: SiteNames::new() };
     let of = Of { as_of: Instant::EPOCH, fence: Fence(1), inputs: Vec::new(), work: Work::Everyone };
-    (Report::new(of, names, &counts, thresholds), audiences)
+    (Report::new(of, names, &counts, thresholds, 2), audiences)
 }
 
 /// By site, by group: the segments and their users, as a report that hides nothing shows them.

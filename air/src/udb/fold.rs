@@ -13,7 +13,7 @@ use super::settle::{Dead, Memberships, Reach, Settler};
 use super::snapshot::Draft;
 use super::users_writer::Records;
 use crate::config::Order;
-use crate::count::{Change, Counts, GroupsOf, Users};
+use crate::count::{Counts, GroupsOf, Users};
 use crate::error::AirError;
 use crate::merge::{Gather, Gathered, Merge, Window};
 
@@ -183,7 +183,7 @@ impl<'a> Folder<'a> {
             self.settler.living(user.entries, dead, &mut self.joins, &mut self.alive);
         }
         // Else they were collected when the user was kept.
-        self.counts.change(&self.alive, &self.groups, counting.order, Change::Add);
+        self.counts.add_user(&self.alive, &self.groups, counting.order);
     }
 
     /// Writes what is kept of a user, and collects who of them is alive, as far as the days tell.
