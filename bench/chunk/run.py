@@ -3,7 +3,8 @@
 Usage: run.py NEARTIME_BINARY [--rows 1000000] [--runs 5] [--data DIR] [--wikiticker TAR] [--only PART…]
 
 Parts: `first` and `last` (three features, by where the wanted keys stand in the line), `twelve` (features), `big` (the chunk as one
-file), `memory` (ten times the events), `small` (418 small files of a real day; needs --wikiticker, raw-data-reservoir.tar).
+file), `memory` (ten times the events), `backfill` (60 days of small chunks at once), `small` (418 small files of a real day; needs
+--wikiticker, raw-data-reservoir.tar).
 Every figure is that of whole processes, taken in turn; medians and ratios are printed. What neartime and its peers wrote is then
 compared row by row, and a single difference fails the benchmark.
 """
@@ -24,6 +25,7 @@ from features import RUST, tables
 HERE = os.path.dirname(os.path.abspath(__file__))
 PEERS = ["duckdb", "chdb", "polars"]
 FOLDER = "olx/android/2018/08/01"
+BACKFILL_DAYS = 60
 ONLINE = '[online_store]\nurl = "sqlite://online.db"\n'
 PARQUET, BOTH = "neartime, Parquet", "neartime, Parquet and SQLite"
 
@@ -47,12 +49,15 @@ class Bench:
     def neartime(self, raw, online, config=None):
         """One run at a site made from nothing."""
         config = config or self.chunk_toml
+        self.make_site(raw, config if online else config.replace(ONLINE, ""))
+        return timed([self.binary, "run", "--once"], cwd=self.site)
+
+    def make_site(self, raw, config):
         shutil.rmtree(self.site, ignore_errors=True)
         os.makedirs(self.site)
         os.symlink(os.path.abspath(raw), os.path.join(self.site, "raw"))
         with open(os.path.join(self.site, "neartime.toml"), "w") as file:
-            file.write(config if online else config.replace(ONLINE, ""))
-        return timed([self.binary, "run", "--once"], cwd=self.site)
+            file.write(config)
 
     def measure(self, works):
         """Medians of wall seconds, CPU seconds and peak memory of each work; the works take turns."""
@@ -131,6 +136,28 @@ class Bench:
         for work, online in [(PARQUET, False), (BOTH, True)]:
             tell(f"{work}, 10x", self.neartime(raw, online))
 
+    def backfill(self):
+        """Sixty days at once: what is held must not grow with the days."""
+        raw = os.path.join(self.data, f"backfill-{BACKFILL_DAYS}")
+        if not os.path.exists(os.path.join(raw, "complete")):
+            shutil.rmtree(raw, ignore_errors=True)
+            script = [sys.executable, os.path.join(HERE, "backfill.py"), raw, "--days", str(BACKFILL_DAYS)]
+            subprocess.run(script, check=True)
+            open(os.path.join(raw, "complete"), "w").close()
+        self.make_site(raw, self.chunk_toml)
+        begun, peaks = time.perf_counter(), []
+        process = subprocess.Popen([self.binary, "run", "--once"], cwd=self.site, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None:
+            peaks.append(resident_mb(process.pid))
+            time.sleep(0.1)
+        if process.returncode != 0:
+            raise SystemExit(f"the backfill failed: {process.returncode}")
+        wall = time.perf_counter() - begun
+        chunks = len(glob.glob(os.path.join(self.site, "features_store/device_last_browse/*/*/*/*/*/*.parquet")))
+        quarters = [max(peaks[at * len(peaks) // 4:(at + 1) * len(peaks) // 4]) for at in range(4)]
+        shown = ", ".join(f"{peak:.0f}" for peak in quarters)
+        print(f"  {chunks} chunks in {wall:.1f} s, {chunks / wall:.0f} chunks/s; highest memory by quarter of the time: {shown} MB")
+
     def small(self):
         if not self.wikiticker:
             print("  left out: --wikiticker tells where raw-data-reservoir.tar is")
@@ -164,6 +191,15 @@ def timed(command, **options):
     return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
+def resident_mb(pid):
+    """What a process holds in memory now; 0 when it has just gone."""
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            return next((int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS:")), 0)
+    except OSError:
+        return 0
+
+
 def igzip(files):
     return timed(["sh", "-c", "printf '%s\\n' \"$@\" | xargs -P 2 -n 1 igzip -d -c", "sh", *files])
 
@@ -174,7 +210,7 @@ def tell(work, figures, more=""):
 
 
 def main():
-    parts = ["first", "last", "twelve", "big", "memory", "small"]
+    parts = ["first", "last", "twelve", "big", "memory", "backfill", "small"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("binary")
     parser.add_argument("--rows", type=int, default=1_000_000)

@@ -26,6 +26,9 @@ const CACHE_LINE_BYTES: usize = 64;
 /// Slots of the hash table at first; a power of two, like all later sizes.
 const FIRST_SLOTS: usize = 1 << 10;
 
+/// The fold of no value: no sum of so few numbers of 64 bits comes near it.
+const NOTHING: i128 = i128::MIN;
+
 /// The groups of rows that have the columns of an output, keys as text and values as whole numbers or instants.
 pub(super) struct Groups {
     schema: SchemaRef,
@@ -55,9 +58,8 @@ struct Slot {
 /// One column of values.
 struct Values {
     aggregate: Aggregate,
+    /// [`NOTHING`] where every value was null.
     folded: Vec<i128>,
-    /// Whether any value was not null.
-    present: Vec<bool>,
 }
 
 impl Groups {
@@ -66,7 +68,7 @@ impl Groups {
     pub(super) fn of(output: &OutputSchema) -> Option<Self> {
         let values = |column: &OutputColumn| match column.role {
             Role::Value(aggregate) if column.data_type == DataType::Int64 || column.data_type == instant_type() => {
-                Some(Values { aggregate, folded: Vec::new(), present: Vec::new() })
+                Some(Values { aggregate, folded: Vec::new() })
             }
             _ => None,
         };
@@ -88,7 +90,7 @@ impl Groups {
 
     /// Bytes that it holds, and those that it takes to double.
     pub(super) fn bytes(&self) -> usize {
-        let columns = self.values.iter().map(|values| values.folded.capacity() * 16 + values.present.capacity());
+        let columns = self.values.iter().map(|values| values.folded.capacity() * size_of::<i128>());
         let groups = self.hashes.capacity() * 8 + self.starts.capacity() * 4 + self.slots.capacity() * 8;
         2 * (groups + self.keys.capacity() + columns.sum::<usize>())
     }
@@ -281,13 +283,7 @@ impl Groups {
 
 impl Values {
     fn grow(&mut self, groups: usize) {
-        let nothing = match self.aggregate {
-            Aggregate::Sum => 0,
-            Aggregate::Min => i128::MAX,
-            Aggregate::Max => i128::MIN,
-        };
-        self.folded.resize(groups, nothing);
-        self.present.resize(groups, false);
+        self.folded.resize(groups, NOTHING);
     }
 
     fn fold(&mut self, groups: &[u32], numbers: &[i64], nulls: Option<&NullBuffer>) {
@@ -309,8 +305,8 @@ impl Values {
         for (row, (group, number)) in groups.iter().zip(numbers).enumerate() {
             if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
                 let folded = &mut self.folded[*group as usize];
-                *folded = fold(*folded, i128::from(*number));
-                self.present[*group as usize] = true;
+                let number = i128::from(*number);
+                *folded = if *folded == NOTHING { number } else { fold(*folded, number) };
             }
         }
     }
@@ -319,18 +315,17 @@ impl Values {
     fn pass(&mut self, group: u32) -> bool {
         let folded = &mut self.folded[group as usize];
         let left = match self.aggregate {
-            Aggregate::Sum => *folded - i128::from(in_range(*folded)),
-            Aggregate::Min | Aggregate::Max => 0,
+            Aggregate::Sum if *folded != NOTHING => *folded - i128::from(in_range(*folded)),
+            _ => 0,
         };
-        *folded = left;
-        self.present[group as usize] &= left != 0;
+        *folded = if left == 0 { NOTHING } else { left };
         left != 0
     }
 
     fn column(&self, groups: &[u32], data_type: &DataType, number: &impl Fn(i128) -> Result<i64>) -> Result<ArrayRef> {
         let value = |group: &u32| {
-            let present = self.present[*group as usize];
-            present.then(|| number(self.folded[*group as usize])).transpose()
+            let folded = self.folded[*group as usize];
+            (folded != NOTHING).then(|| number(folded)).transpose()
         };
         let numbers = groups.iter().map(value).collect::<Result<Int64Array>>()?;
         Ok(match data_type {

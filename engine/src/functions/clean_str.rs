@@ -104,11 +104,32 @@ fn is_clean(text: &str) -> bool {
     let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else {
         return false;
     };
-    if bytes.iter().all(|byte| (0x20..0x7f).contains(byte)) {
+    if is_printable(bytes) {
         *first != b' ' && *last != b' '
     } else {
         matches!(cleaned(text), Some(Cow::Borrowed(same)) if same.len() == text.len())
     }
+}
+
+/// Whether all bytes are ASCII and none a control character; looked at in words, since each text of each row comes by.
+fn is_printable(bytes: &[u8]) -> bool {
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) if bytes.len() <= 16 => are_printable(*first) & are_printable(*last),
+        (Some(_), Some(last)) => {
+            let (words, _) = bytes.as_chunks();
+            words.iter().all(|word| are_printable(*word)) && are_printable(*last)
+        }
+        _ => bytes.iter().all(|byte| (0x20..0x7f).contains(byte)),
+    }
+}
+
+fn are_printable(word: [u8; 8]) -> bool {
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let of = |byte: u8| u64::from_ne_bytes([byte; 8]);
+    let word = u64::from_ne_bytes(word);
+    let below_space = word.wrapping_sub(of(0x20)) & !word;
+    let delete = (word ^ of(0x7f)).wrapping_sub(of(1)) & !(word ^ of(0x7f));
+    (word | below_space | delete) & HIGH == 0
 }
 
 fn cleaned(text: &str) -> Option<Cow<'_, str>> {
@@ -139,6 +160,20 @@ mod tests {
             vec![Some("c360f89568"), Some("gh"), Some("ab"), None, None, None],
         );
         check(vec![Some("\u{a0}Zürich\u{2003}"), Some("\u{1} x")], vec![Some("Zürich"), Some("x")]);
+    }
+
+    #[test]
+    fn what_is_printable_is_told_by_words_as_by_bytes() {
+        for length in 0..40 {
+            assert!(is_printable(&vec![b'~'; length]));
+            for at in 0..length {
+                for byte in [0, 0x1f, 0x20, b'a', 0x7e, 0x7f, 0x80, 0xff] {
+                    let mut bytes = vec![b'!'; length];
+                    bytes[at] = byte;
+                    assert_eq!(is_printable(&bytes), (0x20..0x7f).contains(&byte), "{byte:#x} at {at} of {length}");
+                }
+            }
+        }
     }
 
     #[test]
