@@ -112,7 +112,7 @@ impl Peers {
         Ok(())
     }
 
-    /// Lookups while nothing else happens, and while the store writes as fast as it can, as when a chunk is published.
+    /// Lookups while nothing else happens, and while a daemon with connections of its own writes as fast as it can.
     async fn compare_lookups(&self, rounds: usize) -> Outcome<()> {
         self.time_lookups("idle", LOOKUPS * rounds).await?;
         tokio::select! {
@@ -122,9 +122,10 @@ impl Peers {
     }
 
     async fn write_for_ever(&self) -> Outcome<()> {
+        let daemon = CassandraOnlineStore::connect(&options()?, Arc::new(SystemClock)).await?;
         let ids: Vec<String> = (0..BATCH_ROWS).map(|row| format!("writer-{row:09}")).collect();
         for fence in 1.. {
-            self.store.write(&self.file(0), Fence(fence), self.batch(&ids)?).await?;
+            daemon.write(&self.file(0), Fence(fence), self.batch(&ids)?).await?;
         }
         Ok(())
     }
