@@ -34,6 +34,9 @@ const KEYSPACE: &str = "neartime_bench";
 const BARE_IN_FLIGHT: usize = 512;
 /// Rows of a page, many more than an answer has.
 const PAGE_ROWS: i32 = 2_000;
+/// What a daemon at work writes, and how often.
+const WORK_ROWS: usize = 200;
+const WORK_EVERY: Duration = Duration::from_millis(50);
 /// Rows handed to the store at once, as a publish does.
 const BATCH_ROWS: usize = 16 * 1024;
 const FIRST_CHUNK: &str = "2018-08-01T10:40:00Z";
@@ -112,7 +115,8 @@ impl Peers {
         Ok(())
     }
 
-    /// Lookups while nothing else happens, and while a daemon with connections of its own writes as fast as it can.
+    /// Lookups while nothing else happens, and while a daemon with connections of its own writes about half of what the
+    /// server can take here: where it can take no more, the wait for its queue is all that there is to see.
     async fn compare_lookups(&self, rounds: usize) -> Outcome<()> {
         self.time_lookups("idle", LOOKUPS * rounds).await?;
         tokio::select! {
@@ -123,8 +127,10 @@ impl Peers {
 
     async fn write_for_ever(&self) -> Outcome<()> {
         let daemon = CassandraOnlineStore::connect(&options()?, Arc::new(SystemClock)).await?;
-        let ids: Vec<String> = (0..BATCH_ROWS).map(|row| format!("writer-{row:09}")).collect();
+        let ids: Vec<String> = (0..WORK_ROWS).map(|row| format!("writer-{row:09}")).collect();
+        let mut ticks = tokio::time::interval(WORK_EVERY);
         for fence in 1.. {
+            ticks.tick().await;
             daemon.write(&self.file(0), Fence(fence), self.batch(&ids)?).await?;
         }
         Ok(())
