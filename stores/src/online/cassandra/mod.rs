@@ -216,12 +216,8 @@ impl OnlineStore for CassandraOnlineStore {
         let attempted = format!("reading the online table `{}`", table.name);
         let statements = self.statements(table);
         let bounded = chunks.is_some();
-        let prepared = async || {
-            let first = self.prepare(statements.select_first(bounded, PAGE_ROWS)).await?;
-            Ok((first, self.prepare(statements.select(bounded)).await?))
-        };
-        let (first, all) = match prepared().await {
-            Ok(statements) => statements,
+        let statement = match self.prepare(statements.select_first(bounded, PAGE_ROWS)).await {
+            Ok(statement) => statement,
             Err(error) if is_invalid(&error) => {
                 return match TableInPlace::look(&self.session, &self.keyspace, table).await? {
                     None => nothing(),
@@ -232,7 +228,13 @@ impl OnlineStore for CassandraOnlineStore {
         };
         let window_ms = chunks.map(|chunks| (ceiled_millis(chunks.start), ceiled_millis(chunks.end)));
         let session = Arc::clone(&self.session);
-        Question { session, first, all, schema, entity: entity.to_owned(), window_ms, attempted }.answer().await
+        let mut question = Question { session, statement, schema, entity: entity.to_owned(), window_ms, attempted };
+        if let Some(rows) = question.few().await? {
+            return Ok(rows);
+        }
+        let all = self.prepare(statements.select(bounded)).await;
+        question.statement = all.map_err(|error| database_error(question.attempted.clone(), &error))?;
+        question.answer().await
     }
 
     async fn truncate(&self, table: &FeatureTable) -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! Reading the rows of one entity, page by page.
 //!
 //! Most entities have few rows, and the server answers a question with a limit that fits a page without the machinery
-//! of paging, a tenth quicker. Only an answer that reaches the limit is asked for again, with pages.
+//! of paging, a tenth quicker. Only an answer that is not whole is asked for again, with pages.
 
 use std::sync::Arc;
 
@@ -24,10 +24,7 @@ use crate::online::rows::{BatchBuilder, ColumnBuilder};
 /// What a read asks for.
 pub(super) struct Question {
     pub(super) session: Arc<Session>,
-    /// Asks for no more rows than fit a page.
-    pub(super) first: PreparedStatement,
-    /// Asks for all rows.
-    pub(super) all: PreparedStatement,
+    pub(super) statement: PreparedStatement,
     pub(super) schema: SchemaRef,
     pub(super) entity: String,
     /// Bounds of `data_chunk` in epoch milliseconds, half-open.
@@ -37,23 +34,31 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Answers with all rows, of which there are pages to come when somebody takes them. Most answers have one page,
-    /// and for them no task is made.
+    /// All rows, if a question for no more than a page's brings them. A page may also end early, with more to come.
+    pub(super) async fn few(&self) -> Result<Option<SendableRecordBatchStream>, StoreError> {
+        let (rows, more) = self.page(PagingState::start()).await?;
+        let is_whole = more.is_none() && rows.num_rows() < PAGE_ROWS as usize;
+        Ok(is_whole.then(|| self.alone(rows)))
+    }
+
+    /// An answer of one page.
+    fn alone(&self, page: RecordBatch) -> SendableRecordBatchStream {
+        let rows = futures::stream::iter([Ok(page)]);
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), rows))
+    }
+
+    /// Answers with the first page, and with the others as somebody takes them. Most answers have one page, and for
+    /// them no task is made.
     pub(super) async fn answer(self) -> Result<SendableRecordBatchStream, StoreError> {
-        let schema = Arc::clone(&self.schema);
-        let (few, _) = self.page(&self.first, PagingState::start()).await?;
-        if few.num_rows() < PAGE_ROWS as usize {
-            let rows = futures::stream::iter([Ok(few)]);
-            return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)));
-        }
-        let (first, more) = self.page(&self.all, PagingState::start()).await?;
-        let mut rows = RecordBatchReceiverStream::builder(schema, 2);
+        let (first, more) = self.page(PagingState::start()).await?;
+        let Some(more) = more else { return Ok(self.alone(first)) };
+        let mut rows = RecordBatchReceiverStream::builder(Arc::clone(&self.schema), 2);
         let sender = rows.tx();
         rows.spawn(async move {
-            let (mut batch, mut more) = (first, more);
+            let (mut batch, mut more) = (first, Some(more));
             while sender.send(Ok(batch)).await.is_ok() {
                 let Some(next) = more else { break };
-                let page = self.page(&self.all, next).await;
+                let page = self.page(next).await;
                 (batch, more) = page.map_err(|error| DataFusionError::External(Box::new(error)))?;
             }
             Ok(())
@@ -62,13 +67,9 @@ impl Question {
     }
 
     /// One page, and where the next begins.
-    async fn page(
-        &self,
-        statement: &PreparedStatement,
-        state: PagingState,
-    ) -> Result<(RecordBatch, Option<PagingState>), StoreError> {
+    async fn page(&self, state: PagingState) -> Result<(RecordBatch, Option<PagingState>), StoreError> {
         let failed = |error: &dyn std::error::Error| StoreError::failed(self.attempted.clone(), error.to_string());
-        let (session, entity) = (&self.session, self.entity.as_str());
+        let (session, statement, entity) = (&self.session, &self.statement, self.entity.as_str());
         let asked = async || match self.window_ms {
             None => session.execute_single_page(statement, (entity,), state.clone()).await,
             Some((from, to)) => {
