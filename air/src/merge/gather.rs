@@ -152,7 +152,6 @@ impl Gather {
         }
         let mut numbers = numbers.iter();
         let first_slices = window.slices.partition_point(|slice| slice.source < first_sources);
-        first_ends.clone_from(ends);
         for (number, slice) in window.slices.iter().enumerate() {
             if number == first_slices {
                 first_ends.clone_from(ends);
