@@ -11,8 +11,8 @@ pub(super) struct Decimal {
 
 /// Below this a mantissa has room for one digit more.
 const MANTISSA_ROOM: u128 = 10_u128.pow(37);
-/// Exponents beyond this are as good as infinite.
-const MAX_EXPONENT: i64 = 1_000_000;
+/// Exponents beyond this are as good as infinite: no line has so many digits.
+const MAX_EXPONENT: i64 = 1_000_000_000;
 
 /// The whole number that `text` holds, if it holds exactly one that fits 64 bits: `42`, `1540919166796.0`, `1e3`.
 #[inline]

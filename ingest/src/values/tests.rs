@@ -56,6 +56,8 @@ fn ints_are_whole_numbers_of_64_bits() {
         assert_eq!(int(Raw::Number(text)), Ok(Some(expected)), "{}", String::from_utf8_lossy(text));
         assert_eq!(int(Raw::Text(text)), Ok(Some(expected)), "{}", String::from_utf8_lossy(text));
     }
+    let far = [b"0.", &[b'0'; 2_000_000][..], b"1e2000002"].concat();
+    assert_eq!(int(Raw::Number(&far)), Ok(Some(10)));
     for text in ["1.5", "9223372036854775808", "-9223372036854775809", "1e19", "1e999999999999", "1e-1", "0.1"] {
         assert_eq!(int(Raw::Number(text.as_bytes())), Err(Misfit), "{text}");
     }
@@ -210,6 +212,8 @@ fn strftime_patterns_are_read() {
         Ok(Some(instant("2018-08-01T10:42:34.567Z")))
     );
     assert_eq!(millis("%Y%m%d", "UTC", "20181301"), Err(Misfit));
+    assert_eq!(millis(apache, "UTC", "10/Oct/2000:13:55:36 +2359"), Ok(Some(instant("2000-10-10T13:55:36+23:59"))));
+    assert_eq!(millis(apache, "UTC", "10/Oct/2000:13:55:36 +2400"), Err(Misfit));
     let number = TimeReader::new(&TimeUnit::Strftime("%Y%m%d".to_owned()), &Zone::UTC);
     assert_eq!(number.read(Raw::Number(b"20180801"), &mut Vec::new()), Ok(Some(instant("2018-08-01T00:00:00Z"))));
 }
@@ -338,4 +342,56 @@ proptest! {
             let _ = ColumnBuilder::new(&kind, 1).append(Raw::Text(text.as_bytes()), &[], &mut scratch);
         }
     }
+}
+
+/// What fuzzing kept, by what others make of it.
+#[test]
+fn what_fuzzing_kept_is_read_as_others_read_it() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/values");
+    let (mut scratch, mut instants, mut numbers) = (Vec::new(), 0, 0);
+    for file in std::fs::read_dir(folder).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        let shown = String::from_utf8_lossy(&bytes);
+        assert_eq!(utf8(&bytes), std::str::from_utf8(&bytes).ok());
+        let int = int(Raw::Text(&bytes), &mut scratch).ok().flatten();
+        let float = float(Raw::Text(&bytes), &mut scratch).ok().flatten();
+        if let Ok(number) = shown.parse::<i64>() {
+            assert_eq!(int, Some(number), "{shown}");
+            numbers += 1;
+        }
+        if let Ok(number) = serde_json::from_str::<f64>(&shown) {
+            assert_eq!(float, Some(number), "{shown}");
+        }
+        if let Ok(at) = chrono::DateTime::parse_from_rfc3339(&shown) {
+            assert_eq!(millis("iso", "Europe/Berlin", &shown), Ok(Some(at.timestamp_millis())), "{shown}");
+            instants += 1;
+        }
+        for unit in ["s", "ms", "us", "%d/%b/%Y:%H:%M:%S %z", "%Y%m%d", "%Y%m%d%H%M", "%A, %d %B %y %I:%M:%S %p %Z"] {
+            let read = TimeReader::new(&unit.parse().unwrap(), &Zone::UTC).read(Raw::Text(&bytes), &mut scratch);
+            assert!(read != Ok(None) || bytes.is_empty(), "{unit} of {shown}");
+        }
+    }
+    assert!(numbers > 5 && instants > 5);
+}
+
+#[test]
+fn lists_that_fuzzing_kept_hold_what_serde_json_reads() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/json_values");
+    let mut lists = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let data = std::fs::read(file.unwrap().path()).unwrap();
+        for line in data[1..].split(|byte| *byte == b'\n') {
+            let Ok(line) = serde_json::from_slice::<serde_json::Value>(line) else { continue };
+            let Some(items) = line.get("l").and_then(serde_json::Value::as_array) else { continue };
+            let (found, fits) = list(&[(Raw::Container(line["l"].to_string().as_bytes()), &[])]);
+            let text = |item: &serde_json::Value| match item {
+                serde_json::Value::Null => None,
+                serde_json::Value::String(text) => Some(text.clone()),
+                other => Some(other.to_string()),
+            };
+            assert_eq!((found, fits), (vec![Some(items.iter().map(text).collect())], vec![true]), "{line}");
+            lists += 1;
+        }
+    }
+    assert!(lists > 3);
 }

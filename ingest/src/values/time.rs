@@ -1,7 +1,7 @@
 //! Instants from text and numbers, floored to milliseconds.
 
 use chrono::format::{Item, Parsed, StrftimeItems};
-use chrono::{NaiveDateTime, NaiveTime, Offset, TimeZone};
+use chrono::{FixedOffset, NaiveDateTime, NaiveTime, Offset, TimeZone};
 use datafusion::arrow::array::timezone::Tz;
 
 use super::number::{Decimal, small_int};
@@ -204,7 +204,11 @@ fn strftime(text: &str, items: &[Item<'static>], zone: Option<Tz>) -> Option<i64
     };
     let local = date.and_time(time);
     match (parsed.offset(), zone) {
-        (Some(offset), _) => Some(local.and_utc().timestamp_millis() - i64::from(offset) * 1_000),
+        // Nowhere is a clock a day or more ahead, but the pattern takes any four digits.
+        (Some(offset), _) => {
+            FixedOffset::east_opt(offset)?;
+            Some(local.and_utc().timestamp_millis() - i64::from(offset) * 1_000)
+        }
         (None, Some(zone)) => in_zone(local, zone),
         (None, None) => Some(local.and_utc().timestamp_millis()),
     }
