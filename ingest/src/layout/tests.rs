@@ -221,6 +221,32 @@ fn names_sort_where_the_time_in_them_does() {
     }
 }
 
+/// What fuzzing kept: a layout, an instant and keys, one on each line.
+#[test]
+fn what_fuzzing_kept_is_read_and_written_again() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/layouts");
+    let mut matches = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut lines = text.split('\n');
+        let layout = Layout::parse(lines.next().unwrap());
+        let refused = path.file_name().unwrap().to_str().unwrap().starts_with("refused_");
+        assert_eq!(layout.is_err(), refused, "{}", path.display());
+        let Ok(layout) = layout else { continue };
+        for key in lines.skip(1) {
+            let Some(matched) = layout.match_key(key) else { continue };
+            let captures = [matched.path_captures.clone(), matched.row_captures.clone()].concat();
+            if let Ok(written) = layout.format_key(&captures, matched.at, "free") {
+                assert_eq!(layout.match_key(&written).unwrap().at, matched.at, "{layout} on {key}");
+                assert!(layout.has_free_text() || written == key, "{layout} on {key}: {written}");
+            }
+            matches += 1;
+        }
+    }
+    assert!(matches > 15, "{matches}");
+}
+
 /// The layout as a regex with a group for each directive and capture: what a first version would have done.
 fn naive_match(text: &str, key: &str) -> Option<(Vec<String>, Instant)> {
     let mut pattern = String::from("^");

@@ -75,7 +75,8 @@ impl Lines {
         *self = Self::over(std::mem::take(&mut self.buffer), quoting);
     }
 
-    fn over(buffer: Vec<u8>, quoting: Option<Quoting>) -> Self {
+    /// With a buffer of its own size, which is how much is read at a time.
+    pub(crate) fn over(buffer: Vec<u8>, quoting: Option<Quoting>) -> Self {
         Self {
             buffer,
             start: 0,

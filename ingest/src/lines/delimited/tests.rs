@@ -1,7 +1,21 @@
 //! Delimited lines: quotes, headers, and lines that do not fit them.
 
 use super::*;
+use crate::lines::{Line, Lines};
+use crate::read::ReadError;
 use crate::source::{ColumnKind, Origin};
+
+/// Bytes in memory.
+struct Bytes<'a>(&'a [u8]);
+
+impl crate::lines::ReadBytes for Bytes<'_> {
+    fn read(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
+        let (now, later) = self.0.split_at(self.0.len().min(out.len()));
+        out[..now.len()].copy_from_slice(now);
+        self.0 = later;
+        Ok(now.len())
+    }
+}
 
 fn reader(delimiter: &str, quote: &str, header: Header, columns: &[&str]) -> DelimitedLine {
     let columns: Vec<_> = columns.iter().map(|name| Column::new(*name, ColumnKind::String)).collect();
@@ -91,4 +105,59 @@ fn a_column_takes_the_field_that_its_origin_names() {
     reader.begin_file();
     assert_eq!(reader.take(b"a,x.y"), Ok(Taken::Header));
     assert_eq!(row(&mut reader, "1,2").unwrap(), some(&["2"]));
+}
+
+/// The files that fuzzing kept begin with two bytes that choose the format and a size of blocks, which are ten here.
+fn kept(name: &str) -> (DelimitedLine, Vec<u8>) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/delimited/");
+    let data = std::fs::read(format!("{folder}{name}")).unwrap();
+    let form = usize::from(data[0]);
+    let delimiter = [",", "|", "\t", ";", " ", "\u{1}"][form % 6];
+    let (quote, named) = (["\"", "'", ""][form / 6 % 3], form / 18 % 2 == 1);
+    let header = if named { Header::Names(["a", "b", "a"].map(str::to_owned).to_vec()) } else { Header::FirstLine };
+    (reader(delimiter, quote, header, &["b", "a"]), data[2..].to_vec())
+}
+
+#[test]
+fn what_fuzzing_kept_is_read_as_it_was() {
+    for (name, header, rows, bad) in [
+        ("header_and_rows", true, 3, 0),
+        ("header_without_a_column", true, 1, 0),
+        ("header_names_nothing", false, 0, 0),
+        ("header_of_quotes_that_do_not_close", false, 0, 0),
+        ("header_with_a_repeated_name", true, 1, 0),
+        ("quoted", false, 2, 0),
+        ("quoted_newlines", false, 3, 0),
+        ("quotes_that_do_not_close", false, 2, 2),
+        ("quotes_that_break", false, 1, 2),
+        ("quotes_that_break_on_every_line", false, 1, 20),
+        ("quotes_that_never_close", false, 0, 40),
+        ("spaces_behind_a_closing_quote", false, 3, 0),
+        ("tabs_delimit", true, 4, 0),
+        ("spaces_delimit", false, 3, 0),
+        ("no_quotes", false, 2, 0),
+        ("single_quotes", false, 1, 0),
+        ("control_character_delimits", false, 1, 0),
+        ("byte_order_mark", true, 1, 0),
+        ("byte_order_mark_alone", false, 0, 0),
+        ("blank_lines", true, 2, 0),
+        ("invalid_utf8", false, 1, 0),
+        ("wrong_field_count", false, 1, 3),
+    ] {
+        let (mut reader, file) = kept(name);
+        let mut found = (false, 0, 0);
+        let mut lines = Lines::over(vec![0; 10], reader.quoting());
+        let mut bytes = Bytes(&file);
+        while let Some((_, Line::Whole(line))) = lines.next(&mut bytes).unwrap() {
+            let line = reader.trim(line);
+            match reader.take(line) {
+                _ if line.is_empty() => {}
+                Ok(Taken::Header) => found.0 = true,
+                Ok(Taken::Row) => found.1 += 1,
+                Err(Refusal::Line(_)) => found.2 += 1,
+                Err(Refusal::File(_)) => break,
+            }
+        }
+        assert_eq!(found, (header, rows, bad), "{name}");
+    }
 }

@@ -1,0 +1,1 @@
+../../../ingest/src/channel/keys.rs

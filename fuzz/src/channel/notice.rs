@@ -1,0 +1,1 @@
+../../../ingest/src/channel/notice.rs

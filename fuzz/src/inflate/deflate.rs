@@ -1,0 +1,1 @@
+../../../ingest/src/inflate/deflate.rs

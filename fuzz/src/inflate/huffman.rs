@@ -1,0 +1,1 @@
+../../../ingest/src/inflate/huffman.rs

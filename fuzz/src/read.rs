@@ -1,0 +1,4 @@
+//! Reading from memory never fails.
+
+#[derive(Debug)]
+pub enum ReadError {}

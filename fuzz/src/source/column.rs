@@ -1,0 +1,1 @@
+../../../ingest/src/source/column.rs
