@@ -1,6 +1,6 @@
-//! The parsers of `ingest`, compiled without the rest of it, and what the targets ask of them.
+//! The parsers of `ingest` and `aws`, compiled without the rest of them, and what the targets ask of them.
 //!
-//! Their sources are links to those of `ingest`.
+//! Their sources are links.
 
 #![allow(dead_code, unused_imports, reason = "not everything that the parsers offer is asked for here")]
 
@@ -15,10 +15,22 @@ pub mod arrow {
     pub use arrow_schema as datatypes;
 }
 
+// Of the client of Kinesis one type.
+extern crate self as aws_sdk_kinesis;
+
+pub mod types {
+    pub struct HashKeyRange {
+        pub starting_hash_key: String,
+        pub ending_hash_key: String,
+    }
+}
+
 pub mod channel;
 pub mod folders;
 pub mod inflate;
 pub mod json;
+pub mod key_path;
+pub mod kinesis;
 pub mod layout;
 mod lines;
 mod read;

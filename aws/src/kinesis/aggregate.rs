@@ -98,7 +98,11 @@ impl Aggregate {
 
 #[cfg(test)]
 pub(super) fn pack(aggregate: &Aggregate) -> Vec<u8> {
-    let message = aggregate.encode_to_vec();
-    let hash = Md5::digest(&message);
-    [&MAGIC[..], &message, &hash[..]].concat()
+    frame(&aggregate.encode_to_vec())
+}
+
+/// The magic before a message, and its MD5 behind.
+#[cfg(test)]
+pub(super) fn frame(message: &[u8]) -> Vec<u8> {
+    [&MAGIC[..], message, &Md5::digest(message)[..]].concat()
 }

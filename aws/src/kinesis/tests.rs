@@ -8,7 +8,7 @@ use neartime_ingest::reservoir::{self, CutLimits, Cutter, Reservoir};
 use neartime_ingest::{Column, ColumnKind, Format, InputFile, Layout, Location, Source, SourceSpec, verify};
 use neartime_model::{Classify, ErrorKind, Instant, SourceName};
 
-use super::aggregate::{Aggregate, Packed, Unpacked, pack, unpack};
+use super::aggregate::{Aggregate, Packed, Unpacked, frame, pack, unpack};
 use super::*;
 use crate::testing::{Fault, connect, faulty, server, unique};
 
@@ -385,5 +385,30 @@ fn what_is_no_aggregate_stays_as_it_is() {
             Unpacked::Plain(same) => assert_eq!(same, bytes),
             Unpacked::Many(_) => panic!("{bytes:?} was taken apart"),
         }
+    }
+}
+
+/// What fuzzing kept: messages without their frame. How many records are in them, if they are aggregates.
+#[test]
+fn what_fuzzing_kept_is_taken_apart() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/aggregates");
+    for (name, records) in [
+        ("two_keys", Some(3)),
+        ("explicit_hashes", Some(3)),
+        ("indices_beyond_the_keys", Some(3)),
+        ("hash_that_is_no_number", Some(2)),
+        ("key_that_is_no_utf8", None),
+        ("records_before_keys", Some(1)),
+        ("unknown_fields", Some(1)),
+        ("empty", Some(0)),
+        ("cut", None),
+        ("no_data", Some(1)),
+    ] {
+        let data = frame(&std::fs::read(format!("{folder}/{name}")).unwrap());
+        let found = match unpack(Bytes::from(data), &HashRange::ALL) {
+            Unpacked::Many(records) => Some(records.len()),
+            Unpacked::Plain(_) => None,
+        };
+        assert_eq!(found, records, "{name}");
     }
 }

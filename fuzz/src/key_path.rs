@@ -1,0 +1,1 @@
+../../ingest/src/key_path.rs

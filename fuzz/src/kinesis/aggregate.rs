@@ -1,0 +1,1 @@
+../../../aws/src/kinesis/aggregate.rs
