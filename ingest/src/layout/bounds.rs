@@ -120,7 +120,10 @@ impl FolderMatch {
             (Self::Wanted { whole, cutoff }, Self::Wanted { whole: other_whole, cutoff: other_cutoff }) => {
                 Self::Wanted { whole: whole && other_whole, cutoff: cutoff.filter(|_| cutoff == other_cutoff) }
             }
-            (wanted @ Self::Wanted { .. }, _) | (_, wanted @ Self::Wanted { .. }) => wanted,
+            (Self::Wanted { cutoff, .. }, Self::OutOfRange) | (Self::OutOfRange, Self::Wanted { cutoff, .. }) => {
+                Self::Wanted { whole: false, cutoff }
+            }
+            (wanted @ Self::Wanted { .. }, Self::Never) | (Self::Never, wanted @ Self::Wanted { .. }) => wanted,
             (Self::OutOfRange, _) | (_, Self::OutOfRange) => Self::OutOfRange,
             (Self::Never, Self::Never) => Self::Never,
         }

@@ -201,6 +201,17 @@ fn the_range_may_hang_on_the_path() {
 }
 
 #[test]
+fn a_folder_that_can_be_read_in_two_ways_is_wanted_whole_in_neither() {
+    let layout = layout("*%Y*/%m/%d");
+    let range = |_: Option<&str>| TimeRange { from: at("2018-01-01"), ..TimeRange::ALL };
+    let within = FolderMatch::Wanted { whole: true, cutoff: None };
+    assert_eq!(layout.match_folder("2018", 1, &range), within);
+    // 2018 behind a 0, or 201 before an 8.
+    let either = FolderMatch::Wanted { whole: false, cutoff: None };
+    assert_eq!(layout.match_folder("02018", 1, &range), either);
+}
+
+#[test]
 fn names_sort_where_the_time_in_them_does() {
     let cutoff = at("2018-08-01T10:42:34Z");
     for (text, floor) in [
