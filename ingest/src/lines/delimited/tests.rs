@@ -107,19 +107,38 @@ fn a_column_takes_the_field_that_its_origin_names() {
     assert_eq!(row(&mut reader, "1,2").unwrap(), some(&["2"]));
 }
 
-/// The files that fuzzing kept begin with two bytes that choose the format and a size of blocks, which are ten here.
-fn kept(name: &str) -> (DelimitedLine, Vec<u8>) {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/delimited/");
-    let data = std::fs::read(format!("{folder}{name}")).unwrap();
+/// What fuzzing kept begins with two bytes that choose the format and how much is read at a time.
+fn kept(data: &[u8]) -> (DelimitedLine, &[u8]) {
     let form = usize::from(data[0]);
     let delimiter = [",", "|", "\t", ";", " ", "\u{1}"][form % 6];
     let (quote, named) = (["\"", "'", ""][form / 6 % 3], form / 18 % 2 == 1);
     let header = if named { Header::Names(["a", "b", "a"].map(str::to_owned).to_vec()) } else { Header::FirstLine };
-    (reader(delimiter, quote, header, &["b", "a"]), data[2..].to_vec())
+    (reader(delimiter, quote, header, &["b", "a"]), &data[2..])
+}
+
+/// Whether there is a header, and how many rows and bad lines, with `block` bytes read at a time.
+fn read(data: &[u8], block: usize) -> (bool, usize, usize) {
+    let (mut reader, file) = kept(data);
+    let (mut header, mut rows, mut bad) = (false, 0, 0);
+    let (mut lines, mut bytes) = (Lines::over(vec![0; block], reader.quoting()), Bytes(file));
+    while let Some((_, Line::Whole(line))) = lines.next(&mut bytes).unwrap() {
+        let line = reader.trim(line);
+        if line.is_empty() {
+            continue;
+        }
+        match reader.take(line) {
+            Ok(Taken::Header) => header = true,
+            Ok(Taken::Row) => rows += 1,
+            Err(Refusal::Line(_)) => bad += 1,
+            Err(Refusal::File(_)) => break,
+        }
+    }
+    (header, rows, bad)
 }
 
 #[test]
 fn what_fuzzing_kept_is_read_as_it_was() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/delimited");
     for (name, header, rows, bad) in [
         ("header_and_rows", true, 3, 0),
         ("header_without_a_column", true, 1, 0),
@@ -144,20 +163,15 @@ fn what_fuzzing_kept_is_read_as_it_was() {
         ("invalid_utf8", false, 1, 0),
         ("wrong_field_count", false, 1, 3),
     ] {
-        let (mut reader, file) = kept(name);
-        let mut found = (false, 0, 0);
-        let mut lines = Lines::over(vec![0; 10], reader.quoting());
-        let mut bytes = Bytes(&file);
-        while let Some((_, Line::Whole(line))) = lines.next(&mut bytes).unwrap() {
-            let line = reader.trim(line);
-            match reader.take(line) {
-                _ if line.is_empty() => {}
-                Ok(Taken::Header) => found.0 = true,
-                Ok(Taken::Row) => found.1 += 1,
-                Err(Refusal::Line(_)) => found.2 += 1,
-                Err(Refusal::File(_)) => break,
-            }
+        let data = std::fs::read(format!("{folder}/{name}")).unwrap();
+        assert_eq!(read(&data, 10), (header, rows, bad), "{name}");
+    }
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let data = std::fs::read(&path).unwrap();
+        let whole = read(&data, 1 << 16);
+        for block in [3, 10, 50] {
+            assert_eq!(read(&data, block), whole, "{} in {block}", path.display());
         }
-        assert_eq!(found, (header, rows, bad), "{name}");
     }
 }

@@ -182,7 +182,8 @@ fn the_grammar_is_checked_to_the_letter() {
 #[test]
 fn what_fuzzing_kept_is_taken_as_serde_json_takes_it() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/json_lines");
-    let (mut walker, mut lines) = (top(&["a", "b", "ab", "never"]), 0);
+    // One of the keys is on no line, so that each walk goes on to the end.
+    let (mut walker, mut lines) = (top(&["a", "b", "ab", "on no line"]), 0);
     for file in std::fs::read_dir(folder).unwrap() {
         let data = std::fs::read(file.unwrap().path()).unwrap();
         for line in data.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
