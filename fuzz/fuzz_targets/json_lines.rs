@@ -3,8 +3,9 @@
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use neartime_fuzz::json::{Raw, Reason, Walker, unescaped};
+use neartime_fuzz::mutate::json_lines;
 use serde::de::IgnoredAny;
 
 /// What is wanted: everything on a line, the first of it, and what stands inside of objects.
@@ -244,4 +245,15 @@ fuzz_target!(|data: &[u8]| {
             }
         }
     }
+});
+
+// Half of the mutations are the fuzzer's own.
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    if seed.is_multiple_of(2) {
+        return fuzzer_mutate(data, size, max_size);
+    }
+    let changed = json_lines(&data[..size], seed);
+    let size = changed.len().min(max_size);
+    data[..size].copy_from_slice(&changed[..size]);
+    size
 });

@@ -5,7 +5,8 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
+use neartime_fuzz::mutate::json_lines;
 use neartime_fuzz::rows::{Reader, Row, Value};
 use neartime_fuzz::source::{Column, ColumnKind, Format, Origin, Source, TimeUnit};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
@@ -184,4 +185,15 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(row, Row::Values(expected), "{:?}", String::from_utf8_lossy(line));
     }
     assert!(rows.next().is_none());
+});
+
+// Half of the mutations are the fuzzer's own; the first byte stays.
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    if seed.is_multiple_of(2) || size == 0 {
+        return fuzzer_mutate(data, size, max_size);
+    }
+    let changed = json_lines(&data[1..size], seed);
+    let len = changed.len().min(max_size - 1);
+    data[1..=len].copy_from_slice(&changed[..len]);
+    len + 1
 });

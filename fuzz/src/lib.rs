@@ -33,6 +33,7 @@ pub mod key_path;
 pub mod kinesis;
 pub mod layout;
 mod lines;
+pub mod mutate;
 mod read;
 mod report;
 pub mod rows;

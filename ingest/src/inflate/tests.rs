@@ -130,8 +130,20 @@ fn a_bomb_runs_in_the_buffer_it_is_given() {
     inflater.finish().unwrap();
 }
 
-/// What zlib makes of a file of one member.
-fn zlib(file: &[u8]) -> Option<Vec<u8>> {
+/// What zlib makes of a file: members one after another, with zeros behind each.
+fn zlib(mut file: &[u8]) -> Option<Vec<u8>> {
+    let mut all = Vec::new();
+    while !file.is_empty() || all.is_empty() {
+        let (out, end) = zlib_member(file)?;
+        all.push(out);
+        let padding = file[end..].iter().take_while(|byte| **byte == 0).count();
+        file = &file[end + padding..];
+    }
+    Some(all.concat())
+}
+
+/// What zlib makes of the member that a file begins with, and where that ends.
+fn zlib_member(file: &[u8]) -> Option<(Vec<u8>, usize)> {
     let mut zlib = flate2::Decompress::new_gzip(15);
     let (mut out, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
     loop {
@@ -141,7 +153,7 @@ fn zlib(file: &[u8]) -> Option<Vec<u8>> {
         let count = usize::try_from(zlib.total_out() - produced).unwrap();
         out.extend_from_slice(&buffer[..count]);
         if status == flate2::Status::StreamEnd {
-            return (zlib.total_in() == file.len() as u64).then_some(out);
+            return Some((out, usize::try_from(zlib.total_in()).unwrap()));
         }
         if count == 0 && zlib.total_in() == consumed {
             return None;
