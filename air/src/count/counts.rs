@@ -132,16 +132,20 @@ impl Counts {
 
     /// Finds the groups of some segments, and the earliest first time in each.
     fn find_groups(&mut self, segments: &[Living], groups: &GroupsOf, found: &mut Vec<Living>) {
+        // One more than there are groups: what is written behind the last one found is void.
         found.clear();
+        found.resize(self.group_first.len() + 1, (0, 0));
+        let mut count = 0;
         for &(segment, first_ms) in segments {
             groups.each(segment, |group| {
                 let first = &mut self.group_first[group as usize];
-                if *first == i64::MAX {
-                    found.push((group, first_ms));
-                }
+                // No branch: whether the group is a new one is a toss-up for the processor.
+                found[count] = (group, 0);
+                count += usize::from(*first == i64::MAX);
                 *first = (*first).min(first_ms.min(i64::MAX - 1));
             });
         }
+        found.truncate(count);
         for (group, first_ms) in found {
             *first_ms = std::mem::replace(&mut self.group_first[*group as usize], i64::MAX);
         }

@@ -4,10 +4,13 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
-use std::ops::Range;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, AsArray, DictionaryArray, PrimitiveArray, RecordBatch, StringArray};
+use datafusion::arrow::array::{
+    Array, AsArray, ByteView, DictionaryArray, MAX_INLINE_VIEW_LEN, PrimitiveArray, RecordBatch, StringArray,
+    StringViewArray,
+};
+use datafusion::arrow::buffer::Buffer;
 use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit, TimestampMillisecondType};
 use neartime_engine::{FeatureTable, Role};
 use neartime_model::{ContentOrder, FeatureVersion, Generation};
@@ -18,7 +21,7 @@ use parquet::arrow::arrow_reader::{
 
 use crate::config::Side;
 use crate::error::{AirError, Cause};
-use crate::merge::{Block, BlockBuilder, compare};
+use crate::merge::{Block, User, compare};
 use crate::runs::Run;
 use crate::udb::{Dictionary, Entry, Kind, Lanes, Origin, keys};
 
@@ -62,9 +65,16 @@ struct LaneNumbers {
     row_origins: Vec<u32>,
 }
 
+/// The ids of a batch's rows, wherever they lie.
+struct Ids<'a> {
+    views: &'a [u128],
+    /// Short ids are parts of the views themselves, which come first.
+    bytes: Vec<Buffer>,
+}
+
 /// The columns of one batch.
 struct Batch<'a> {
-    users: &'a StringArray,
+    users: &'a StringViewArray,
     other_keys: Vec<&'a StringArray>,
     items: &'a DictionaryArray<Int32Type>,
     min: &'a PrimitiveArray<TimestampMillisecondType>,
@@ -88,12 +98,16 @@ impl Columns {
         self.keys.iter().map(String::as_str).chain([self.item.as_str(), MIN, MAX])
     }
 
-    /// The file's columns, items as a dictionary: few differ, and each is looked up once for many rows.
+    /// The file's columns: ids where they lie in the file's pages; items as a dictionary, since few differ, and each is
+    /// looked up once for many rows.
     fn schema(&self, found: &Schema) -> Schema {
         let dictionary = DataType::Dictionary(DataType::Int32.into(), DataType::Utf8.into());
         let fields = found.fields().iter().map(|field| {
-            let of_item = *field.name() == self.item && *field.data_type() == DataType::Utf8;
-            let data_type = if of_item { &dictionary } else { field.data_type() };
+            let data_type = match field.data_type() {
+                DataType::Utf8 if *field.name() == self.item => &dictionary,
+                DataType::Utf8 if *field.name() == self.keys[0] => &DataType::Utf8View,
+                data_type => data_type,
+            };
             Field::new(field.name(), data_type.clone(), field.is_nullable())
         });
         Schema::new(fields.collect::<Vec<_>>())
@@ -114,9 +128,11 @@ impl Columns {
                 _ => Err(of_type()),
             }
         };
-        let items = column(&self.item)?;
+        let (users, items) = (column(&self.keys[0])?, column(&self.item)?);
         Ok(Batch {
-            users: text(&self.keys[0])?,
+            users: users
+                .as_string_view_opt()
+                .ok_or_else(|| format!("its column `{}` is {}, not text", self.keys[0], users.data_type()))?,
             other_keys: self.keys[1..].iter().map(text).collect::<Result<_, _>>()?,
             items: items
                 .as_dictionary_opt()
@@ -183,42 +199,53 @@ impl IntervalReader {
         let batch = columns.of(batch)?;
         batch.check()?;
         self.number(&batch);
-        let (rows, ids) = (batch.users.len(), batch.users.values());
-        let mut block = BlockBuilder::new(ids.clone(), rows, rows * self.lanes.len());
-        if let [lane] = self.lanes.as_slice() {
-            lane.add(&batch, 0..rows, block.entries());
-        }
-        let offsets = batch.users.value_offsets();
-        let (mut last, mut from) = (self.last_user.as_slice(), 0);
-        for row in 0..rows {
-            let id = &ids[offsets[row] as usize..offsets[row + 1] as usize];
-            match compare(last, id) {
-                Ordering::Equal => continue,
-                Ordering::Greater => return Err("its rows are not in order of their users".into()),
-                Ordering::Less => last = id,
-            }
-            if row > 0 {
-                self.end_user(&batch, from..row, &mut block);
-            }
-            from = row;
-        }
-        if rows > 0 {
-            self.end_user(&batch, from..rows, &mut block);
-            self.last_user = last.to_vec();
-        }
-        Ok(block.finish())
+        let (ids, entries) = (Ids::new(batch.users), self.entries(&batch));
+        let users = self.users(&ids, batch.users.len())?;
+        Ok(Block::new(ids.bytes, users, entries))
     }
 
-    fn end_user(&self, batch: &Batch<'_>, rows: Range<usize>, block: &mut BlockBuilder) {
-        let offsets = batch.users.value_offsets();
-        let id = offsets[rows.start] as usize..offsets[rows.start + 1] as usize;
-        let end = if self.lanes.len() == 1 {
-            rows.end
-        } else {
-            self.lanes.iter().for_each(|lane| lane.add(batch, rows.clone(), block.entries()));
-            block.entries().len()
-        };
-        block.end_user(id, end);
+    /// Brings rows that follow each other with the same id together.
+    fn users(&mut self, ids: &Ids<'_>, rows: usize) -> Result<Vec<User>, Cause> {
+        let mut users = vec![User::default(); rows];
+        let (mut last, mut found) = (self.last_user.as_slice(), 0);
+        for row in 0..rows {
+            let user = ids.user(row);
+            let id = user.id(&ids.bytes);
+            let order = compare(last, id);
+            if order == Ordering::Greater {
+                return Err("its rows are not in order of their users".into());
+            }
+            // No branch: whether the user is a new one is a toss-up for the processor. The first one may have begun in
+            // the block before.
+            found += usize::from(order == Ordering::Less || row == 0);
+            users[found - 1] = User { entries_end: ((row + 1) * self.lanes.len()) as u32, ..user };
+            last = id;
+        }
+        self.last_user = last.to_vec();
+        users.truncate(found);
+        Ok(users)
+    }
+
+    fn entries(&self, batch: &Batch<'_>) -> Vec<Entry> {
+        let (keys, first, last) = (batch.items.keys().values(), batch.min.values(), batch.max.values());
+        let runs = first.iter().zip(last).map(|(&first_ms, &last_ms)| Run { first_ms, last_ms });
+        let mut entries = Vec::with_capacity(keys.len() * self.lanes.len());
+        match self.lanes.as_slice() {
+            // One row, or rows without other keys.
+            [LaneNumbers { items, row_origins, .. }] if row_origins.len() == 1 => {
+                let (origin, items) = (row_origins[0], keys.iter().map(|&key| items[key as usize]));
+                entries.extend(items.zip(runs).map(|(item, run)| Entry { origin, item, run }));
+            }
+            lanes => {
+                for (row, (&key, run)) in keys.iter().zip(runs).enumerate() {
+                    entries.extend(lanes.iter().map(|lane| {
+                        let origin = lane.row_origins[row.min(lane.row_origins.len() - 1)];
+                        Entry { origin, item: lane.items[key as usize], run }
+                    }));
+                }
+            }
+        }
+        entries
     }
 
     /// Finds the numbers of a batch's names.
@@ -251,12 +278,31 @@ impl fmt::Debug for IntervalReader {
     }
 }
 
+impl<'a> Ids<'a> {
+    fn new(users: &'a StringViewArray) -> Self {
+        let views = std::iter::once(users.views().inner().clone());
+        Self { views: users.views(), bytes: views.chain(users.data_buffers().iter().cloned()).collect() }
+    }
+
+    /// Where the id of a row lies.
+    fn user(&self, row: usize) -> User {
+        let view = ByteView::from(self.views[row]);
+        let (bytes, id_begin) = if view.length <= MAX_INLINE_VIEW_LEN {
+            (0, row as u32 * 16 + 4)
+        } else {
+            (view.buffer_index + 1, view.offset)
+        };
+        User { bytes, id_begin, id_len: view.length, entries_end: 0 }
+    }
+}
+
 impl Batch<'_> {
     fn check(&self) -> Result<(), &'static str> {
         if self.users.null_count() + self.items.null_count() + self.min.null_count() + self.max.null_count() > 0 {
             return Err("a row lacks its user, item or times");
         }
-        if self.min.values().iter().zip(self.max.values()).any(|(min, max)| min > max) {
+        // Counting looks at many at once; the first one would be looked for one by one.
+        if self.min.values().iter().zip(self.max.values()).filter(|(min, max)| min > max).count() > 0 {
             return Err("a row ends before it begins");
         }
         Ok(())
@@ -303,19 +349,6 @@ impl LaneNumbers {
         let number = dictionary.origin(&origin);
         self.origins.insert(origin.keys, number);
         number
-    }
-
-    fn add(&self, batch: &Batch<'_>, rows: Range<usize>, entries: &mut Vec<Entry>) {
-        let items = batch.items.keys().values()[rows.clone()].iter().map(|&key| self.items[key as usize]);
-        let (min, max) = (&batch.min.values()[rows.clone()], &batch.max.values()[rows.clone()]);
-        let runs = min.iter().zip(max).map(|(&first_ms, &last_ms)| Run { first_ms, last_ms });
-        // One row, or rows without other keys.
-        if let [origin] = self.row_origins[..] {
-            entries.extend(items.zip(runs).map(|(item, run)| Entry { origin, item, run }));
-        } else {
-            let origins = self.row_origins[rows].iter();
-            entries.extend(origins.zip(items.zip(runs)).map(|(&origin, (item, run))| Entry { origin, item, run }));
-        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use datafusion::arrow::buffer::Buffer;
 
+use super::key::{key, shared_prefix};
 use crate::error::AirError;
 use crate::udb::Entry;
 
@@ -19,48 +20,34 @@ pub(crate) trait Source: fmt::Debug + Send {
 #[derive(Debug)]
 pub(crate) struct Block {
     /// What the ids are parts of.
-    bytes: Buffer,
+    bytes: Vec<Buffer>,
     users: Vec<User>,
     entries: Vec<Entry>,
+    /// How many bytes all ids begin with.
+    shared: usize,
+    /// By user: the key of the bytes after those. It tells most users apart without another look at ids that have left
+    /// the processor's cache by then.
+    keys: Vec<u64>,
 }
 
 /// Where a user's id lies, and where the entries end; they begin where those of the user before end.
-#[derive(Clone, Copy, Debug)]
-struct User {
-    id_begin: u32,
-    id_end: u32,
-    entries_end: u32,
-}
-
-/// A block in the making.
-#[derive(Debug)]
-pub(crate) struct BlockBuilder(Block);
-
-impl BlockBuilder {
-    /// With room for so many users and entries, whose ids are parts of these bytes.
-    pub(crate) fn new(bytes: Buffer, users: usize, entries: usize) -> Self {
-        Self(Block { bytes, users: Vec::with_capacity(users), entries: Vec::with_capacity(entries) })
-    }
-
-    /// Where entries of the next user go; [`BlockBuilder::end_user`] tells whose they were.
-    pub(crate) fn entries(&mut self) -> &mut Vec<Entry> {
-        &mut self.0.entries
-    }
-
-    /// Ends a user by where the id lies, and whose entries go up to the `entries_end`-th. Ids must come in rising order.
-    pub(crate) fn end_user(&mut self, id: Range<usize>, entries_end: usize) {
-        let position = |length: usize| u32::try_from(length).expect("a block is small");
-        let (id_begin, id_end) = (position(id.start), position(id.end));
-        self.0.users.push(User { id_begin, id_end, entries_end: position(entries_end) });
-    }
-
-    /// The block; `None` if it has no users.
-    pub(crate) fn finish(self) -> Option<Block> {
-        (!self.0.users.is_empty()).then_some(self.0)
-    }
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct User {
+    /// Which of the block's bytes the id is part of.
+    pub(crate) bytes: u32,
+    pub(crate) id_begin: u32,
+    pub(crate) id_len: u32,
+    pub(crate) entries_end: u32,
 }
 
 impl Block {
+    /// Users in rising order of their ids, which are parts of these bytes; `None` if there are none.
+    pub(crate) fn new(bytes: Vec<Buffer>, users: Vec<User>, entries: Vec<Entry>) -> Option<Self> {
+        let shared = shared_prefix(users.first()?.id(&bytes), users.last()?.id(&bytes));
+        let keys = users.iter().map(|user| key(user.id(&bytes), shared)).collect();
+        Some(Self { bytes, users, entries, shared, keys })
+    }
+
     /// How many users there are.
     pub(crate) fn len(&self) -> usize {
         self.users.len()
@@ -68,8 +55,24 @@ impl Block {
 
     /// The id of the user at a place.
     pub(crate) fn id(&self, at: usize) -> &[u8] {
-        let user = &self.users[at];
-        &self.bytes[user.id_begin as usize..user.id_end as usize]
+        self.users[at].id(&self.bytes)
+    }
+
+    /// How many bytes all ids begin with.
+    pub(super) fn shared_prefix(&self) -> usize {
+        self.shared
+    }
+
+    /// The keys of the users in a range, after no more than the bytes that all ids begin with.
+    pub(super) fn keys(&self, users: Range<usize>, after: usize) -> impl Iterator<Item = u64> {
+        let more = self.shared - after;
+        let lead = key(&self.id(0)[..self.shared], after);
+        self.keys[users].iter().map(move |key| lead | key.checked_shr(8 * more as u32).unwrap_or(0))
+    }
+
+    /// How long the id of the user at a place is.
+    pub(super) fn id_len(&self, at: usize) -> usize {
+        self.users[at].id_len as usize
     }
 
     /// Where the entries of the user at a place end; they begin where those of the user before end.
@@ -110,6 +113,13 @@ impl Block {
     }
 }
 
+impl User {
+    /// The id, of the block's bytes.
+    pub(crate) fn id(self, bytes: &[Buffer]) -> &[u8] {
+        &bytes[self.bytes as usize][self.id_begin as usize..][..self.id_len as usize]
+    }
+}
+
 /// The order of two ids by their bytes; those of equal usual lengths are compared word by word, quicker than by a call.
 pub(crate) fn compare(left: &[u8], right: &[u8]) -> Ordering {
     let words = (left.first_chunk::<8>(), left.last_chunk::<8>(), right.first_chunk::<8>(), right.last_chunk::<8>());
@@ -138,11 +148,26 @@ mod tests {
     }
 
     #[test]
+    fn keys_are_told_after_as_few_bytes_as_wanted() {
+        for (prefix, width) in [("", 1), ("u", 9), ("user-", 3), ("a long prefix-", 2), ("a long prefix-", 14)] {
+            let ids: Vec<String> = (0..9).map(|user| format!("{prefix}{user:0width$}")).collect();
+            let id_len = u32::try_from(ids[0].len()).unwrap();
+            let user = |at: u32| User { bytes: 0, id_begin: at * id_len, id_len, entries_end: 0 };
+            let block = Block::new(vec![ids.concat().into_bytes().into()], (0..9).map(user).collect(), Vec::new());
+            let block = block.unwrap();
+            assert_eq!(block.shared_prefix(), prefix.len() + width - 1);
+            for after in 0..=block.shared_prefix() {
+                let expected: Vec<u64> = ids[2..7].iter().map(|id| key(id.as_bytes(), after)).collect();
+                assert_eq!(block.keys(2..7, after).collect::<Vec<_>>(), expected);
+            }
+        }
+    }
+
+    #[test]
     fn a_bound_is_found_from_any_place() {
         let ids: String = (0..100).map(|user| format!("{:03}", user / 2 * 2)).collect();
-        let mut builder = BlockBuilder::new(ids.into_bytes().into(), 0, 0);
-        (0..100).for_each(|user| builder.end_user(3 * user..3 * user + 3, 0));
-        let block = builder.finish().unwrap();
+        let users = (0..100).map(|user| User { bytes: 0, id_begin: 3 * user, id_len: 3, entries_end: 0 }).collect();
+        let block = Block::new(vec![ids.into_bytes().into()], users, Vec::new()).unwrap();
         for bound in ["", "000", "001", "050", "0501", "098", "099", "9"] {
             for from in 0..=100 {
                 let expected = (from..100).find(|&at| block.id(at) >= bound.as_bytes()).unwrap_or(100);

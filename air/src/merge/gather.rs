@@ -81,15 +81,18 @@ impl Gather {
 
     /// Numbers the users in the order in which they are met, and counts their entries.
     fn number_users(&mut self, window: &Window) {
-        let shared = window.shared_prefix();
+        // As far as both the window and each block know that ids are the same.
+        let of_blocks = window.slices.iter().map(|slice| slice.block.shared_prefix()).min().unwrap_or(0);
+        let shared = window.shared_prefix().min(of_blocks);
         self.slots.fill(Slot::default());
         self.users.clear();
         self.ends.clear();
         self.numbers.clear();
         for (number, slice) in (0..).zip(&window.slices) {
             let mut begin = slice.block.entries_begin(slice.users.start);
-            for at in slice.users.clone() {
-                let user = self.number(window, shared, slice.block.id(at), (number, at as u32));
+            for (at, key) in slice.users.clone().zip(slice.block.keys(slice.users.clone(), shared)) {
+                let id_len = slice.block.id_len(at) as u32;
+                let user = self.number(window, shared, User { key, id_len, slice: number, at: at as u32 });
                 let end = slice.block.entries_end(at);
                 self.ends[user as usize] += (end - begin) as u32;
                 begin = end;
@@ -98,28 +101,28 @@ impl Gather {
         }
     }
 
-    /// The number of the user with an id that was met in a place.
-    fn number(&mut self, window: &Window, shared: usize, id: &[u8], (slice, at): (u32, u32)) -> u32 {
+    /// The number of a user who was met in a place.
+    fn number(&mut self, window: &Window, shared: usize, user: User) -> u32 {
         if self.users.len() * 4 >= self.slots.len() {
             self.grow();
         }
-        let (key, id_len) = (key(id, shared), id.len() as u32);
+        let User { key, id_len, .. } = user;
         let mask = self.slots.len() - 1;
         let mut place = mixed(key, self.shift);
         loop {
             let slot = &mut self.slots[place];
-            let Some(user) = slot.user.checked_sub(1) else {
+            let Some(found) = slot.user.checked_sub(1) else {
                 *slot = Slot { key, user: self.users.len() as u32 + 1, id_len };
-                self.users.push(User { key, id_len, slice, at });
+                self.users.push(user);
                 self.ends.push(0);
                 return self.users.len() as u32 - 1;
             };
             // The key holds all that the ids do not share, if they are short.
             if slot.key == key
                 && slot.id_len == id_len
-                && (id.len() <= shared + 8 || self.users[user as usize].id(window) == id)
+                && (id_len as usize <= shared + 8 || self.users[found as usize].id(window) == user.id(window))
             {
-                return user;
+                return found;
             }
             place = (place + 1) & mask;
         }
@@ -193,39 +196,7 @@ impl User {
     }
 }
 
-/// The eight bytes of an id after those that all of a window share, as a number that is in order as they are.
-fn key(id: &[u8], shared: usize) -> u64 {
-    let rest = &id[shared..];
-    if let Some(word) = rest.first_chunk::<8>() {
-        return u64::from_be_bytes(*word);
-    }
-    match id.last_chunk::<8>() {
-        // The last eight bytes, without those that are shared.
-        Some(word) if !rest.is_empty() => u64::from_be_bytes(*word) << (64 - 8 * rest.len()),
-        Some(_) => 0,
-        None => rest.iter().zip((0..8).rev()).fold(0, |key, (&byte, place)| key | u64::from(byte) << (8 * place)),
-    }
-}
-
 /// A place in a table of `64 - shift` bits.
 fn mixed(key: u64, shift: u32) -> usize {
     (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> shift) as usize
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_in_order_as_what_is_not_shared() {
-        let mut random = fastrand::Rng::with_seed(6);
-        for _ in 0..20_000 {
-            let shared: Vec<u8> = (0..random.usize(0..12)).map(|_| random.u8(..)).collect();
-            let mut id = || [shared.clone(), (0..random.usize(0..12)).map(|_| random.u8(0..3)).collect()].concat();
-            let (left, right) = (id(), id());
-            let keys = [&left, &right].map(|id| key(id, shared.len()));
-            let cut = |id: &[u8]| id[shared.len()..].iter().copied().chain([0; 8]).take(8).collect::<Vec<u8>>();
-            assert_eq!(keys[0].cmp(&keys[1]), cut(&left).cmp(&cut(&right)), "{left:?} {right:?}");
-        }
-    }
 }

@@ -9,8 +9,9 @@
 
 mod block;
 mod gather;
+mod key;
 mod windows;
 
-pub(crate) use block::{Block, BlockBuilder, Source, compare};
+pub(crate) use block::{Block, Source, User, compare};
 pub(crate) use gather::{Gather, Gathered};
 pub(crate) use windows::{Merge, Window};

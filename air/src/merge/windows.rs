@@ -7,6 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::block::{Block, Source, compare};
+use super::key::shared_prefix;
 use crate::error::AirError;
 
 /// So many blocks of a source are held ready.
@@ -60,8 +61,7 @@ impl Window {
     pub(crate) fn shared_prefix(&self) -> usize {
         let first = self.slices.iter().map(|slice| slice.block.id(slice.users.start)).min_by(|a, b| compare(a, b));
         let last = self.slices.iter().map(|slice| slice.block.id(slice.users.end - 1)).max_by(|a, b| compare(a, b));
-        let both = first.zip(last).map(|(first, last)| first.iter().zip(last));
-        both.map_or(0, |both| both.take_while(|(left, right)| left == right).count())
+        first.zip(last).map_or(0, |(first, last)| shared_prefix(first, last))
     }
 }
 
@@ -221,7 +221,7 @@ impl fmt::Debug for Task {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::block::BlockBuilder;
+    use super::super::block::User;
     use super::super::gather::Gather;
     use super::*;
     use crate::runs::Run;
@@ -240,14 +240,14 @@ mod tests {
                 return if self.breaks { Err(AirError::Unsettled) } else { Ok(None) };
             };
             let ids: String = rows.iter().map(|(id, _)| id.as_str()).collect();
-            let mut builder = BlockBuilder::new(ids.into_bytes().into(), 0, 0);
-            let mut begin = 0;
-            for (place, (id, item)) in (1..).zip(rows) {
-                builder.entries().push(Entry { origin: 0, item, run: Run { first_ms: 0, last_ms: 0 } });
-                builder.end_user(begin..begin + id.len(), place);
-                begin += id.len();
+            let (mut users, mut entries, mut id_begin) = (Vec::new(), Vec::new(), 0);
+            for (entries_end, (id, item)) in (1..).zip(rows) {
+                entries.push(Entry { origin: 0, item, run: Run { first_ms: 0, last_ms: 0 } });
+                let id_len = u32::try_from(id.len()).unwrap();
+                users.push(User { bytes: 0, id_begin, id_len, entries_end });
+                id_begin += id_len;
             }
-            Ok(builder.finish())
+            Ok(Block::new(vec![ids.into_bytes().into()], users, entries))
         }
     }
 

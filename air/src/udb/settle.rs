@@ -96,9 +96,10 @@ impl Settler {
             }
         });
         if simple {
-            for (class, entry) in joins.last_runs() {
+            for entry in joins.last_runs() {
+                let class = self.class_of[entry.origin as usize];
                 if in_reach(class, entry.run) {
-                    kept.push(entry);
+                    kept.push(*entry);
                 }
                 last(class, entry.item, entry.run);
             }
@@ -127,7 +128,10 @@ impl Settler {
         alive.clear();
         let classes = self.lanes.classes();
         if joins.join(entries, &self.class_of, classes, |_, _| {}) {
-            joins.last_runs().for_each(|(class, entry)| self.add_living(class, entry.item, entry.run, dead, alive));
+            for entry in joins.last_runs() {
+                let class = self.class_of[entry.origin as usize];
+                self.add_living(class, entry.item, entry.run, dead, alive);
+            }
         } else {
             joins.each_item(entries, &self.class_of, |class, name, item| {
                 let last = last_run(item, classes[usize::from(class)].life);

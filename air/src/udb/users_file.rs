@@ -22,7 +22,7 @@ use datafusion::arrow::buffer::Buffer;
 use super::record::{Entry, Garbled, read_entries, read_id, read_number, read_record, skip_entries};
 use super::users_index::UsersIndex;
 use crate::error::AirError;
-use crate::merge::{Block, BlockBuilder};
+use crate::merge::{Block, User};
 
 pub(super) const MAGIC: [u8; 8] = *b"NTUSERS3";
 const EXPIRY: usize = 12;
@@ -118,20 +118,19 @@ impl UsersFile {
     pub(super) fn block(&self, places: Range<u64>) -> Result<Option<Block>, AirError> {
         let bytes = Buffer::from_vec(self.read(places.start, (places.end - places.start) as usize)?);
         // An entry takes about ten bytes.
-        let mut block = BlockBuilder::new(bytes.clone(), 0, bytes.len() / 10);
+        let (mut users, mut entries) = (Vec::new(), Vec::with_capacity(bytes.len() / 10));
+        let position = |length: usize| u32::try_from(length).expect("a block is small");
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
             let mut next = || {
                 let id = read_id(&mut rest)?;
-                let id_end = bytes.len() - rest.len();
-                read_entries(&mut rest, self.base_ms, block.entries())?;
-                Ok(id_end - id.len()..id_end)
+                let (id_begin, id_len) = (position(bytes.len() - rest.len() - id.len()), position(id.len()));
+                read_entries(&mut rest, self.base_ms, &mut entries)?;
+                Ok(User { bytes: 0, id_begin, id_len, entries_end: position(entries.len()) })
             };
-            let id = next().map_err(|Garbled| self.damaged("a record is garbled"))?;
-            let entries_end = block.entries().len();
-            block.end_user(id, entries_end);
+            users.push(next().map_err(|Garbled| self.damaged("a record is garbled"))?);
         }
-        Ok(block.finish())
+        Ok(Block::new(vec![bytes], users, entries))
     }
 
     /// Reads the users among `wanted`, which is in rising order: `each` gets their places in it, and the entries.
