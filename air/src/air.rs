@@ -6,6 +6,7 @@ use neartime_model::{FeatureName, Fence, Instant};
 use tokio::runtime::Handle;
 
 use crate::config::AirConfig;
+use crate::durable::Syncs;
 use crate::error::AirError;
 use crate::input::{FeatureFiles, FeaturesPlace};
 use crate::names::{Groups, SiteNames, read_groups, read_site_names};
@@ -82,25 +83,25 @@ impl Air {
         let folder = Folder::lock(&self.udb.folder, lanes.fingerprint())?;
         let mirror = self.udb.bucket.as_ref().map(|bucket| Mirror::new(bucket, &folder, runtime.clone()));
         let mut shared = mirror.as_ref().map_or(Ok(Listing::default()), Mirror::fetch)?;
-        let names = (&groups, group_names(&groups));
+        let group_names = group_names(&groups);
         let mut attempt = 1;
-        let (refreshed, dictionary) = loop {
-            let dictionary = Arc::new(Dictionary::open(&folder.dictionary())?);
+        let (refresh, refreshed) = loop {
             let refresh = Refresh {
                 config: &self.config,
                 store: self.feature_files(runtime.clone()),
                 folder: &folder,
-                dictionary: Arc::clone(&dictionary),
+                dictionary: Arc::new(Dictionary::open(&folder.dictionary())?),
                 lanes: lanes.clone(),
-                groups: names.0,
-                group_names: &names.1,
+                groups: &groups,
+                group_names: &group_names,
                 as_of,
                 fence,
                 effort: self.effort,
                 progress: &self.progress,
+                syncs: Syncs::begin(),
             };
             match refresh.run() {
-                Ok(refreshed) => break (refreshed, dictionary),
+                Ok(refreshed) => break (refresh, refreshed),
                 Err(AirError::Unsettled) if attempt < ATTEMPTS => {}
                 Err(error @ AirError::DamagedUdb { .. }) if attempt < ATTEMPTS => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "user database is made again");
@@ -111,24 +112,35 @@ impl Air {
             }
             attempt += 1;
         };
+        let report = self.report(refresh, refreshed, site_names)?;
         if let Some(Err(error)) = mirror.map(|mirror| mirror.put(&shared, fence)) {
             // The report is right all the same; only the next one costs more.
             tracing::warn!(error = &error as &dyn std::error::Error, "user database was not put into the bucket");
         }
         drop(folder);
-        let group_names = names.1;
-        let Refreshed { counts, inputs, work } = refreshed;
-        let text =
-            |kind| dictionary.names(kind).iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
+        Ok(report)
+    }
+
+    /// Makes the report of what was counted, while the disk takes the counts for the next one.
+    fn report(&self, refresh: Refresh<'_>, refreshed: Refreshed, site_names: SiteNames) -> Result<Report, AirError> {
+        let Refreshed { state, inputs, work } = refreshed;
+        let of = Of { as_of: refresh.as_of, fence: refresh.fence, inputs: report_inputs(inputs), work };
+        let text = |kind| {
+            let names = refresh.dictionary.names(kind);
+            names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+        };
         let names = ReportNames {
             segments: text(Kind::Segment),
             sites: text(Kind::Site),
-            groups: group_names,
-            grouping: groups,
+            groups: refresh.group_names.to_vec(),
+            grouping: refresh.groups.clone(),
             site_names,
         };
-        let of = Of { as_of, fence, inputs: report_inputs(inputs), work };
-        Ok(Report::new(of, names, &counts, self.config.thresholds, self.effort.threads))
+        std::thread::scope(|scope| {
+            let keeping = scope.spawn(|| refresh.keep(&state));
+            let report = Report::new(of, names, &state.counts, self.config.thresholds, self.effort.threads);
+            keeping.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(|()| report)
+        })
     }
 
     fn feature_files(&self, runtime: Handle) -> FeatureFiles {

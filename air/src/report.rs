@@ -1,6 +1,8 @@
 //! The report: the counts, what they say, and what of it may be shown.
 
 use std::collections::BTreeSet;
+use std::panic::resume_unwind;
+use std::thread::ScopedJoinHandle;
 
 use neartime_model::{ContentOrder, FeatureName, Fence, Instant};
 
@@ -30,6 +32,8 @@ pub struct Report {
     names: ReportNames,
     /// By shares of the sites, in order.
     cells: Vec<Vec<Cell>>,
+    /// |s| by segment, |S_g| by group.
+    totals: Totals,
 }
 
 /// A file that the report was counted from.
@@ -91,17 +95,34 @@ pub(crate) struct ReportNames {
     pub(crate) site_names: SiteNames,
 }
 
+/// Half a million of them are made for each report: they hold what is a cell's own.
 #[derive(Clone, Copy, Debug)]
 struct Cell {
     site: u32,
     segment: u32,
     group: u32,
-    counts: CellCounts,
+    /// |s∩p|.
+    segment_site: u32,
+    /// |S_g∩p|.
+    group_site: u32,
     suppressed: bool,
     total_hidden: bool,
-    /// How often chance alone would go as far, where that is seldom.
-    p: Option<f64>,
     significant: bool,
+}
+
+/// What the cells of a segment, or of a group, have in common.
+#[derive(Clone, Debug)]
+struct Totals {
+    segments: Vec<u32>,
+    groups: Vec<u32>,
+}
+
+/// The cells of some sites, and what came of testing them.
+struct Share {
+    cells: Vec<Cell>,
+    tests: usize,
+    /// How often chance alone would go as far as the cell at a place, where that is seldom.
+    low: Vec<(usize, f64)>,
 }
 
 /// What a report is of.
@@ -122,8 +143,9 @@ impl Report {
         let ungrouped = ungrouped.map(|(number, id)| (id.clone(), counts.segment_users[number as usize]));
         let ungrouped: Vec<_> = ungrouped.filter(|(_, users)| *users > 0).collect();
         let (rank, sites) = (rank(&names.segments), in_order(&names.sites));
+        let totals = Totals { segments: counts.segment_users.clone(), groups: counts.group_users.clone() };
         let cells_of_sites = |sites: &[u32]| {
-            let mut cells = Vec::new();
+            let mut cells = Vec::with_capacity(sites.len() * by_group.iter().map(Vec::len).sum::<usize>());
             for &site in sites {
                 let begin = cells.len();
                 for (group, segments) in (0..).zip(&by_group) {
@@ -131,21 +153,19 @@ impl Report {
                 }
                 suppress(&mut cells[begin..], &rank, counts.site_users[site as usize], thresholds);
             }
-            let tests = cells.iter_mut().map(test).filter(|tested| *tested).count();
-            (cells, tests)
+            test(cells, &totals)
         };
         let share = sites.len().div_ceil(threads.max(1)).max(1);
-        let (mut cells, tests): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
+        let mut shares: Vec<Share> = std::thread::scope(|scope| {
             let shares = sites.chunks(share).map(|sites| scope.spawn(|| cells_of_sites(sites)));
             let shares: Vec<_> = shares.collect();
-            shares
-                .into_iter()
-                .map(|share| share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .unzip()
+            let join = |share: ScopedJoinHandle<'_, Share>| share.join().unwrap_or_else(|panic| resume_unwind(panic));
+            shares.into_iter().map(join).collect()
         });
-        flag_significant(&mut cells, tests.into_iter().sum());
+        flag_significant(&mut shares);
+        let cells = shares.into_iter().map(|share| share.cells).collect();
         let Of { as_of, fence, inputs, work } = of;
-        Self { as_of, fence, inputs, work, ungrouped, names, cells }
+        Self { as_of, fence, inputs, work, ungrouped, names, cells, totals }
     }
 
     /// How many rows there are.
@@ -177,17 +197,18 @@ impl Report {
             Groups::Listed(segments) => segments.get(segment).and_then(|groups| groups.get(group)?.as_deref()),
         };
         let shown = !cell.suppressed;
-        let measures = if shown { cell.counts.measure() } else { Default::default() };
+        let counts = self.totals.of(cell);
+        let measures = if shown { counts.measure() } else { Default::default() };
         Row {
             site,
             site_name: names.site_names.get(site).map(String::as_str),
             segment,
             segment_name,
             segment_group: group,
-            segment_users: cell.counts.segment,
-            group_users: cell.counts.group,
-            segment_site_users: shown.then_some(cell.counts.segment_site),
-            group_site_users: (!cell.total_hidden).then_some(cell.counts.group_site),
+            segment_users: counts.segment,
+            group_users: counts.group,
+            segment_site_users: shown.then_some(cell.segment_site),
+            group_site_users: (!cell.total_hidden).then_some(cell.group_site),
             index_value: measures.index,
             z_score: measures.z,
             index_low: measures.low,
@@ -237,25 +258,17 @@ fn cells_of(site: u32, group: u32, segments: &[u32], counts: &Counts) -> impl It
         site,
         segment,
         group,
-        counts: CellCounts {
-            segment_site: counts.segment_site.get(site, segment),
-            group_site,
-            segment: counts.segment_users[segment as usize],
-            group: counts.group_users[group as usize],
-        },
+        segment_site: counts.segment_site.get(site, segment),
+        group_site,
         suppressed: false,
         total_hidden: false,
-        p: None,
         significant: false,
     })
 }
 
 fn suppress(cells: &mut [Cell], rank: &[u32], audience: u32, thresholds: Thresholds) {
-    let site_cell = |cell: &Cell| SiteCell {
-        group: cell.group,
-        segment: rank[cell.segment as usize],
-        users: cell.counts.segment_site,
-    };
+    let site_cell =
+        |cell: &Cell| SiteCell { group: cell.group, segment: rank[cell.segment as usize], users: cell.segment_site };
     let of_site: Vec<SiteCell> = cells.iter().map(site_cell).collect();
     let hidden = hide(&of_site, audience, thresholds);
     for (cell, (suppressed, total_hidden)) in cells.iter_mut().zip(hidden.cells.iter().zip(&hidden.group_totals)) {
@@ -263,18 +276,38 @@ fn suppress(cells: &mut [Cell], rank: &[u32], audience: u32, thresholds: Thresho
     }
 }
 
-/// Tests a cell, if there is something to test: then true.
-fn test(cell: &mut Cell) -> bool {
-    let Some(z) = cell.counts.z().filter(|_| !cell.suppressed) else { return false };
-    // Worth a slow function only where it can tell: the p-value of 1.9 is 0.057.
-    cell.p = (z.abs() > 1.9).then(|| p_value(z)).filter(|p| *p <= FALSE_DISCOVERY_RATE);
-    true
+impl Totals {
+    fn of(&self, cell: &Cell) -> CellCounts {
+        CellCounts {
+            segment_site: cell.segment_site,
+            group_site: cell.group_site,
+            segment: self.segments[cell.segment as usize],
+            group: self.groups[cell.group as usize],
+        }
+    }
 }
 
-fn flag_significant(cells: &mut [Vec<Cell>], tests: usize) {
-    let low = cells.iter().flatten().filter_map(|cell| cell.p).collect();
-    let Some(threshold) = significance_threshold(low, tests, FALSE_DISCOVERY_RATE) else { return };
-    cells.iter_mut().flatten().for_each(|cell| cell.significant = cell.p.is_some_and(|p| p <= threshold));
+/// Tests the cells that are shown and can vary.
+fn test(cells: Vec<Cell>, totals: &Totals) -> Share {
+    let (mut tests, mut low) = (0, Vec::new());
+    for (at, cell) in cells.iter().enumerate().filter(|(_, cell)| !cell.suppressed) {
+        let Some(z) = totals.of(cell).z() else { continue };
+        tests += 1;
+        // Worth a slow function only where it can tell: the p-value of 1.9 is 0.057.
+        if z.abs() > 1.9 {
+            low.push((at, p_value(z)));
+        }
+    }
+    Share { cells, tests, low }
+}
+
+fn flag_significant(shares: &mut [Share]) {
+    let tests = shares.iter().map(|share| share.tests).sum();
+    let low = shares.iter().flat_map(|share| &share.low).map(|(_, p)| *p).filter(|p| *p <= FALSE_DISCOVERY_RATE);
+    let Some(threshold) = significance_threshold(low.collect(), tests, FALSE_DISCOVERY_RATE) else { return };
+    for Share { cells, low, .. } in shares {
+        low.iter().filter(|(_, p)| *p <= threshold).for_each(|(at, _)| cells[*at].significant = true);
+    }
 }
 
 /// The numbers of names, in order of the names.

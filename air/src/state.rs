@@ -5,13 +5,13 @@ use std::path::Path;
 
 use neartime_model::{ContentOrder, FeatureVersion, Generation, Instant};
 
-use crate::count::{Counts, Measure};
+use crate::count::Counts;
 use crate::durable::write_durably;
 use crate::error::AirError;
 use crate::input::{FileId, Known};
 use crate::udb::{Garbled, read_number, stable_hash, write_number};
 
-const MAGIC: &[u8] = b"NTAIR001";
+const MAGIC: &[u8] = b"NTAIR002";
 
 /// A file after the snapshot, and the copy of its intervals.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,23 +68,7 @@ impl State {
             write_number(&mut out, u64::from(order.version.0));
             write_signed(&mut out, order.generation.0);
         }
-        let [segments, sites, groups] = self.counts.sizes();
-        [segments, sites, groups].iter().for_each(|&size| write_number(&mut out, size as u64));
-        let mut last = (Measure::SegmentUsers, 0, 0);
-        self.counts.each(|measure, row, column, users| {
-            // Within a row only the step to the next column is written.
-            let same_row = (last.0, last.1) == (measure, row);
-            let step = if same_row { column.wrapping_sub(last.2) } else { 0 };
-            write_number(&mut out, u64::from(step));
-            if step == 0 {
-                write_number(&mut out, measure as u64 + 1);
-                write_number(&mut out, u64::from(row));
-                write_number(&mut out, u64::from(column));
-            }
-            write_number(&mut out, u64::from(users));
-            last = (measure, row, column);
-        });
-        [0, 0].iter().for_each(|&end| write_number(&mut out, end));
+        self.counts.write(&mut out);
         out.extend(stable_hash(&out).to_le_bytes());
         out
     }
@@ -110,25 +94,8 @@ impl State {
             let order = ContentOrder { version, generation: Generation(read_signed(rest)?) };
             recent.insert(path, Recent { known: Known { id, order }, copy });
         }
-        let counts = read_counts(rest)?;
+        let counts = Counts::read(rest)?;
         Ok(Self { as_of, rules, base, names, recent, counts })
-    }
-}
-
-fn read_counts(rest: &mut &[u8]) -> Result<Counts, Garbled> {
-    let [segments, sites, groups] = [read_number(rest)?, read_number(rest)?, read_number(rest)?];
-    let mut counts = Counts::new(segments as usize, sites as usize, groups as usize);
-    let (mut measure, mut row, mut column) = (Measure::SegmentUsers, 0, 0_u32);
-    loop {
-        match read_small(rest)? {
-            0 => {
-                let Some(next) = read_number(rest)?.checked_sub(1) else { return Ok(counts) };
-                measure = *Measure::ALL.get(next as usize).ok_or(Garbled)?;
-                (row, column) = (read_small(rest)?, read_small(rest)?);
-            }
-            step => column = column.checked_add(step).ok_or(Garbled)?,
-        }
-        counts.add(measure, row, column, read_small(rest)?);
     }
 }
 
@@ -159,6 +126,7 @@ fn read_small(rest: &mut &[u8]) -> Result<u32, Garbled> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::count::Measure;
 
     #[test]
     fn a_state_reads_back_and_a_damaged_one_is_no_state() {

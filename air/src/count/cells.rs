@@ -125,6 +125,22 @@ impl Dense {
         self.users[row] = 0;
     }
 
+    /// The numbers of each row in turn.
+    pub(super) fn rows(&self) -> impl Iterator<Item = Vec<u32>> {
+        let row = |row: usize| {
+            let cells = row * self.columns..(row + 1) * self.columns;
+            let both = self.cells[cells.clone()].iter().zip(&self.small[cells]);
+            both.map(|(cell, small)| cell.wrapping_add(u32::from(*small))).collect()
+        };
+        // Without columns there are no rows worth the name.
+        (0..self.cells.len() / self.columns.max(1)).map(row)
+    }
+
+    /// The cells of each row in turn, of which nothing was counted yet.
+    pub(super) fn rows_mut(&mut self) -> impl Iterator<Item = &mut [u32]> {
+        self.cells.chunks_exact_mut(self.columns.max(1))
+    }
+
     fn get(&self, at: usize) -> u32 {
         self.cells[at].wrapping_add(u32::from(self.small[at]))
     }

@@ -3,6 +3,8 @@
 //! Counts of different users add up, and what was added can be taken away again: numbers are kept modulo 2³², and
 //! are right whenever the true ones fit. Items are numbers of the dictionary.
 
+use std::cmp::Ordering;
+
 use super::cells::{Cells, Change};
 use super::exec::Measure;
 use crate::config::Order;
@@ -227,10 +229,25 @@ impl Counts {
 
 /// Of two lists in order: what only the first has, and what only the second has.
 fn differing(before: &[Living], after: &[Living]) -> [Vec<Living>; 2] {
-    let only = |these: &[Living], those: &[Living]| {
-        these.iter().filter(|living| those.binary_search(living).is_err()).copied().collect()
-    };
-    if before == after { Default::default() } else { [only(before, after), only(after, before)] }
+    let ([mut gone, mut new], mut left, mut right): ([Vec<Living>; 2], _, _) = (Default::default(), before, after);
+    while let (Some((first_left, rest_left)), Some((first_right, rest_right))) =
+        (left.split_first(), right.split_first())
+    {
+        match first_left.cmp(first_right) {
+            Ordering::Equal => (left, right) = (rest_left, rest_right),
+            Ordering::Less => {
+                gone.push(*first_left);
+                left = rest_left;
+            }
+            Ordering::Greater => {
+                new.push(*first_right);
+                right = rest_right;
+            }
+        }
+    }
+    gone.extend_from_slice(left);
+    new.extend_from_slice(right);
+    [gone, new]
 }
 
 #[cfg(test)]

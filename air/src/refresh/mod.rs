@@ -19,7 +19,8 @@ use neartime_engine::FeatureTable;
 use neartime_model::{Fence, Instant, Span};
 
 use crate::config::{AirConfig, Order};
-use crate::count::{Counts, GroupsOf};
+use crate::count::GroupsOf;
+use crate::durable::Syncs;
 use crate::error::AirError;
 use crate::input::{FeatureFiles, IntervalReader, Known, Listed};
 use crate::names::Groups;
@@ -47,6 +48,8 @@ pub(crate) struct Refresh<'a> {
     pub(crate) fence: Fence,
     pub(crate) effort: Effort,
     pub(crate) progress: &'a Progress,
+    /// Takes the copies of recent chunks to the disk, while what they say is counted.
+    pub(crate) syncs: Syncs,
 }
 
 /// How much of the machine may be used.
@@ -61,7 +64,8 @@ pub struct Effort {
 /// What came of it.
 #[derive(Debug)]
 pub(crate) struct Refreshed {
-    pub(crate) counts: Counts,
+    /// The counts, and what the next report wants to know of them.
+    pub(crate) state: State,
     /// Every file that was counted.
     pub(crate) inputs: Inputs,
     pub(crate) work: Work,
@@ -84,7 +88,7 @@ impl Default for Effort {
 }
 
 impl Refresh<'_> {
-    /// Counts all users as of the instant, and leaves a state for the next report.
+    /// Counts all users as of the instant. [`Refresh::keep`] leaves the counts for the next report.
     pub(crate) fn run(&self) -> Result<Refreshed, AirError> {
         let listed = self.list()?;
         let snapshots = self.valid_snapshots(&listed)?;
@@ -97,14 +101,19 @@ impl Refresh<'_> {
             },
             None => self.recount(&listed, snapshots, BTreeMap::new())?,
         };
-        let (mut state, base_inputs) = state;
-        self.dictionary.save()?;
+        let (mut state, mut inputs) = state;
         state.names = self.dictionary.sizes();
+        inputs.extend(state.recent.iter().map(|(path, recent)| (path.clone(), recent.known)));
+        Ok(Refreshed { state, inputs, work })
+    }
+
+    /// Leaves the state for the next report, and removes what only the one before referred to.
+    pub(crate) fn keep(self, state: &State) -> Result<(), AirError> {
+        // What the state refers to is durable before the state is.
+        self.syncs.end()?;
+        self.dictionary.save()?;
         state.write(&self.folder.state())?;
-        self.folder.tidy(&state.recent.values().map(|recent| recent.copy.as_str()).collect())?;
-        let mut inputs = base_inputs;
-        inputs.extend(state.recent.into_iter().map(|(path, recent)| (path, recent.known)));
-        Ok(Refreshed { counts: state.counts, inputs, work })
+        self.folder.tidy(&state.recent.values().map(|recent| recent.copy.as_str()).collect())
     }
 
     /// Checks that the dictionary still has every name that what is kept refers to.
@@ -196,17 +205,24 @@ impl Refresh<'_> {
             both: self.open(after.kept.values())?,
             after: self.open(after.made.values())?,
         };
-        let settler = self.settler();
-        let touch =
-            touched::Touch { files: &files, lanes: &self.lanes, settler: &settler, from: as_of, to: self.as_of };
+        let ([segments, sites, _], mut groups) = (self.dictionary.sizes(), GroupsOf::new());
+        self.counting().grouping.learn(&mut groups, &self.dictionary);
+        let touch = touched::Touch {
+            files: &files,
+            lanes: &self.lanes,
+            settler: &self.settler(),
+            sizes: [segments, sites, self.group_names.len()],
+            groups: &groups,
+            order: self.config.order,
+            from: as_of,
+            to: self.as_of,
+        };
         let of_base = base.as_ref().map_or(0, |base| base.users);
         let users: usize = of_base + files.both.iter().map(|file| file.users()).sum::<usize>();
         let (counts, work) = match touch.changes(self.effort.threads, users / TOUCHED_SHARE)? {
             Some(changes) => {
-                let [segments, sites, _] = self.dictionary.sizes();
-                let (mut counts, mut groups) = (counts.widen(segments, sites), GroupsOf::new());
-                self.counting().grouping.learn(&mut groups, &self.dictionary);
-                changes.users.iter().for_each(|change| change.apply(&mut counts, &groups, self.config.order));
+                let mut counts = counts.widen(segments, sites);
+                changes.differences.iter().for_each(|difference| counts.absorb(difference));
                 (counts, Work::Touched(changes.touched))
             }
             None => {

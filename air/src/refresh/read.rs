@@ -123,7 +123,8 @@ impl Refresh<'_> {
             })?;
             writer.append(&records)
         })?;
-        writer.finish()?.sync()
+        self.syncs.push(writer.finish()?);
+        Ok(())
     }
 
     /// Opens copies.

@@ -1,4 +1,5 @@
-//! Finds the users whom something happened to between two reports, and what each counted for before and after.
+//! Finds the users whom something happened to between two reports, and what they count for now less what they counted
+//! for before.
 //!
 //! Touched are the users of files that changed, and those who have a membership that ended between the two instants.
 //! Nobody else is read: files tell who is in them and whose runs end when.
@@ -19,6 +20,9 @@ const BOTH: usize = 0;
 const BEFORE: usize = 1;
 const AFTER: usize = 2;
 
+/// Fewer users are not worth counts of their own, which are added up in the end.
+const LEAST_USERS: usize = 2_000;
+
 /// The files of both reports.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -35,6 +39,10 @@ pub(super) struct Touch<'a> {
     pub(super) files: &'a Files,
     pub(super) lanes: &'a Lanes,
     pub(super) settler: &'a Settler,
+    /// How many segments, sites and groups there are.
+    pub(super) sizes: [usize; 3],
+    pub(super) groups: &'a GroupsOf,
+    pub(super) order: Order,
     pub(super) from: Instant,
     pub(super) to: Instant,
 }
@@ -44,15 +52,15 @@ pub(super) struct Touch<'a> {
 pub(super) struct Changes {
     /// How many users were looked at.
     pub(super) touched: usize,
-    /// Those of them who count for something else now.
-    pub(super) users: Vec<UserChange>,
+    /// Numbers to add to those of the report before, in parts.
+    pub(super) differences: Vec<Counts>,
 }
 
-/// One user's living memberships before and after.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct UserChange {
-    before: Memberships,
-    after: Memberships,
+/// The parts of a snapshot, and the id of the first user of each.
+#[derive(Debug, Default)]
+struct Parts {
+    files: Vec<Arc<UsersFile>>,
+    first_ids: Vec<Vec<u8>>,
 }
 
 /// Entries of users who are known by their places in a list.
@@ -69,16 +77,11 @@ struct Ids {
     ends: Vec<usize>,
 }
 
-impl UserChange {
-    pub(super) fn apply(&self, counts: &mut Counts, groups: &GroupsOf, order: Order) {
-        counts.move_user(&self.before, &self.after, groups, order);
-    }
-}
-
 impl Touch<'_> {
     /// Finds the changes; `None` if more than `limit` users are touched, unless they are few anyway.
     pub(super) fn changes(&self, threads: usize, limit: usize) -> Result<Option<Changes>, AirError> {
-        let ids = self.touched()?;
+        let base = self.files.base.as_deref().map_or(Ok(Parts::default()), Parts::open)?;
+        let ids = self.touched(&base)?;
         let mut touched: Vec<&[u8]> = ids.iter().collect();
         // A few lists in order, one after the other: what a stable sort is quick with.
         touched.sort();
@@ -86,16 +89,21 @@ impl Touch<'_> {
         if touched.len() > limit.max(1_000) {
             return Ok(None);
         }
-        let shares: Vec<&[&[u8]]> = touched.chunks(touched.len().div_ceil(threads.max(1)).max(1)).collect();
-        let users = in_parallel(&shares, threads, |shares| {
-            shares.map(|share| self.changes_of(share)).collect::<Result<Vec<_>, _>>()
+        let share = touched.len().div_ceil(threads.max(1)).max(LEAST_USERS);
+        let shares: Vec<&[&[u8]]> = touched.chunks(share).collect();
+        let differences = in_parallel(&shares, threads, |shares| {
+            let [segments, sites, groups] = self.sizes;
+            let mut difference = Counts::new(segments, sites, groups);
+            for share in shares {
+                self.count(share, &base, &mut difference)?;
+            }
+            Ok(difference)
         })?;
-        let users = users.into_iter().flatten().flatten().collect();
-        Ok(Some(Changes { touched: touched.len(), users }))
+        Ok(Some(Changes { touched: touched.len(), differences }))
     }
 
     /// The users of files that changed, and those who have a run that ended between the two reports; some repeated.
-    fn touched(&self) -> Result<Ids, AirError> {
+    fn touched(&self, base: &Parts) -> Result<Ids, AirError> {
         let mut ids = Ids::default();
         for file in self.files.before.iter().chain(&self.files.after) {
             file.scan_ids(|id| ids.push(id))?;
@@ -105,8 +113,8 @@ impl Touch<'_> {
             else {
                 continue;
             };
-            for part in self.files.base.iter().flat_map(|base| base.parts()) {
-                part?.ending_in(number, after, until)?.iter().for_each(|id| ids.push(id));
+            for part in &base.files {
+                part.ending_in(number, after, until)?.iter().for_each(|id| ids.push(id));
             }
             // All users of the other recent files are touched anyway.
             let ends = |run: Run| run.last_ms > after && run.last_ms <= until;
@@ -121,38 +129,57 @@ impl Touch<'_> {
         Ok(ids)
     }
 
-    /// What changes of some touched users.
-    fn changes_of(&self, users: &[&[u8]]) -> Result<Vec<UserChange>, AirError> {
+    /// Counts some touched users by what is alive now instead of what was before.
+    fn count(&self, users: &[&[u8]], base: &Parts, difference: &mut Counts) -> Result<(), AirError> {
         let mut found: [Vec<(u32, Entry)>; 3] = Default::default();
-        let mut look_up = |file: &UsersFile, kind: usize| {
-            file.look_up(users, |at, entries| found[kind].extend(entries.iter().map(|entry| (at as u32, *entry))))
+        let mut add = |kind: usize, at: usize, entries: &[Entry]| {
+            found[kind].extend(entries.iter().map(|entry| (at as u32, *entry)));
         };
+        base.look_up(users, |at, entries| add(BOTH, at, entries))?;
         let files = self.files;
-        for part in files.base.iter().flat_map(|base| base.parts()) {
-            look_up(&*part?, BOTH)?;
-        }
         for (files, kind) in [(&files.both, BOTH), (&files.before, BEFORE), (&files.after, AFTER)] {
-            files.iter().try_for_each(|file| look_up(file, kind))?;
+            files.iter().try_for_each(|file| file.look_up(users, |at, entries| add(kind, at, entries)))?;
         }
         let [both, before, after] = found.map(|found| ByUser::new(&found, users.len()));
         let dead = [self.from, self.to].map(|as_of| self.settler.dead(as_of));
-        let (mut all, mut joins, mut changes) = (Vec::new(), Joins::default(), Vec::new());
+        let (mut all, mut joins) = (Vec::new(), Joins::default());
+        let [mut alive_before, mut alive_after] = [Memberships::default(), Memberships::default()];
         for at in 0..users.len() {
-            let mut living = |one: &ByUser, dead: &Dead| {
+            let mut living = |one: &ByUser, dead: &Dead, alive: &mut Memberships| {
                 all.clear();
                 all.extend_from_slice(both.of(at));
                 all.extend_from_slice(one.of(at));
-                let mut alive = Memberships::default();
-                self.settler.living(&all, dead, &mut joins, &mut alive);
+                self.settler.living(&all, dead, &mut joins, alive);
                 alive.sort();
-                alive
             };
-            let change = UserChange { before: living(&before, &dead[0]), after: living(&after, &dead[1]) };
-            if change.before != change.after {
-                changes.push(change);
+            living(&before, &dead[0], &mut alive_before);
+            living(&after, &dead[1], &mut alive_after);
+            if alive_before != alive_after {
+                difference.move_user(&alive_before, &alive_after, self.groups, self.order);
             }
         }
-        Ok(changes)
+        Ok(())
+    }
+}
+
+impl Parts {
+    fn open(snapshot: &Snapshot) -> Result<Self, AirError> {
+        let files = snapshot.parts().collect::<Result<Vec<_>, _>>()?;
+        let first_ids = files.iter().map(|file| file.first_id()).collect::<Result<_, _>>()?;
+        Ok(Self { files, first_ids })
+    }
+
+    /// Reads the users among `wanted`, which is in rising order, each from the one part that can have it.
+    fn look_up(&self, wanted: &[&[u8]], mut each: impl FnMut(usize, &[Entry])) -> Result<(), AirError> {
+        let begins: Vec<usize> =
+            self.first_ids.iter().map(|first| wanted.partition_point(|id| *id < first.as_slice())).collect();
+        let ends = begins.iter().skip(1).copied().chain([wanted.len()]);
+        for (file, (begin, end)) in self.files.iter().zip(begins.iter().copied().zip(ends)) {
+            if begin < end {
+                file.look_up(&wanted[begin..end], |at, entries| each(begin + at, entries))?;
+            }
+        }
+        Ok(())
     }
 }
 

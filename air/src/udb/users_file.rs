@@ -91,6 +91,11 @@ impl UsersFile {
         self.bounds.0 <= until_ms && self.bounds.1 > after_ms
     }
 
+    /// The id of the first user; there must be one.
+    pub(crate) fn first_id(&self) -> Result<Vec<u8>, AirError> {
+        self.id_at(0)
+    }
+
     /// Reads the index.
     pub(crate) fn index(&self) -> Result<UsersIndex, AirError> {
         let bytes = self.read(self.records_len, self.index_len)?;
