@@ -12,6 +12,7 @@ pub mod arrow {
         pub use arrow_array::builder::*;
         pub use arrow_array::*;
     }
+    pub use arrow_buffer as buffer;
     pub use arrow_schema as datatypes;
 }
 

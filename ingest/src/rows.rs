@@ -5,9 +5,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    ArrayRef, StringViewArray, StringViewBuilder, TimestampMillisecondArray, UInt32Array, UInt64Array,
-};
+use datafusion::arrow::array::{ArrayRef, TimestampMillisecondArray, UInt32Array, UInt64Array};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use neartime_model::{Chunk, FileKey};
@@ -16,7 +14,7 @@ use crate::lines::{Fields, Line, Refusal, Taken};
 use crate::report::{BadLine, Findings, Reason, excerpt};
 use crate::source::{Outside, Source};
 use crate::values::filter::RowFilter;
-use crate::values::{ColumnBuilder, Misfit, TimeReader};
+use crate::values::{ColumnBuilder, Misfit, Texts, TimeReader};
 
 /// A batch is full when the lines of its rows come to this, however few they are: what it holds is no more than a few
 /// times that.
@@ -177,7 +175,7 @@ impl Rows {
         let column = |output: &Output| -> ArrayRef {
             match *output {
                 Output::Column(_) => columns.next().expect("one builder for each column"),
-                Output::Capture(at) => Arc::new(repeated(&file.captures[at], rows)),
+                Output::Capture(at) => Arc::new(Texts::repeated(&file.captures[at], rows)),
                 Output::DataChunk => Arc::new(TimestampMillisecondArray::from_value(start, rows).with_timezone("UTC")),
                 Output::FileNumber => Arc::new(UInt32Array::from_value(file.number, rows)),
                 Output::LineNumber => Arc::new(UInt64Array::from(line_numbers.clone())),
@@ -280,13 +278,6 @@ impl EventTime {
             end: chunk.end().as_millis(),
         })
     }
-}
-
-/// The same text in every row, stored once.
-fn repeated(text: &str, rows: usize) -> StringViewArray {
-    let mut builder = StringViewBuilder::with_capacity(rows).with_deduplicate_strings();
-    (0..rows).for_each(|_| builder.append_value(text));
-    builder.finish()
 }
 
 #[cfg(test)]

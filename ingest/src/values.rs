@@ -3,6 +3,7 @@
 pub(crate) mod filter;
 mod list;
 mod number;
+mod texts;
 mod time;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::lines::scan::unescape;
 use crate::lines::{Raw, Step};
 use crate::source::ColumnKind;
 
+pub(crate) use texts::Texts;
 pub(crate) use time::TimeReader;
 
 /// The value does not fit its column.
@@ -26,7 +28,7 @@ pub(crate) struct Misfit;
 /// Collects one column of a batch.
 #[derive(Debug)]
 pub(crate) enum ColumnBuilder {
-    String(StringViewBuilder),
+    String(Texts),
     Int(Int64Builder),
     Float(Float64Builder),
     Bool(BooleanBuilder),
@@ -38,7 +40,7 @@ impl ColumnBuilder {
     /// For a column of `kind` in batches of `rows`.
     pub(crate) fn new(kind: &ColumnKind, rows: usize) -> Self {
         match kind {
-            ColumnKind::String => Self::String(StringViewBuilder::with_capacity(rows)),
+            ColumnKind::String => Self::String(Texts::with_capacity(rows)),
             ColumnKind::Int => Self::Int(Int64Builder::with_capacity(rows)),
             ColumnKind::Float => Self::Float(Float64Builder::with_capacity(rows)),
             ColumnKind::Bool => Self::Bool(BooleanBuilder::with_capacity(rows)),
