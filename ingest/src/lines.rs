@@ -10,7 +10,7 @@ mod shape;
 mod split;
 
 pub(crate) use paths::Step;
-pub(crate) use split::{Line, Lines, Quoting, ReadBytes};
+pub(crate) use split::{BLOCK_BYTES, Line, Lines, Quoting, ReadBytes, read_by_copying};
 
 use crate::report::Reason;
 use crate::source::{Format, Source};

@@ -1,5 +1,7 @@
 //! Splitting: one buffer, refilled block by block, out of which lines are lent without copying them.
 
+use std::ops::Range;
+
 use memchr::memchr;
 
 use crate::read::ReadError;
@@ -7,7 +9,7 @@ use crate::read::ReadError;
 /// A line over this many bytes is bad; it is skipped, never held.
 pub(crate) const MAX_LINE_BYTES: usize = 10_000_000;
 /// How much is read at a time: small enough to stay in a core's own cache between inflating and parsing.
-const BLOCK_BYTES: usize = 256 << 10;
+pub(crate) const BLOCK_BYTES: usize = 256 << 10;
 /// How much of a line that is too long is kept to be shown.
 const HEAD_BYTES: usize = crate::report::EXAMPLE_BYTES;
 /// After so many records whose quotes never close, the rest of the file is split at every newline: each of them may
@@ -19,6 +21,29 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 pub(crate) trait ReadBytes {
     /// Fills `out`, which is not empty, and tells how many bytes it wrote: fewer only at the end, then 0.
     fn read(&mut self, out: &mut [u8]) -> Result<usize, ReadError>;
+
+    /// Brings more bytes behind `buffer[kept]`, and tells where those kept and the new ones are: only at the end are none
+    /// new. The buffer may be another one then: who has a block of bytes hands it over instead of copying it.
+    fn read_behind(&mut self, buffer: &mut Vec<u8>, kept: Range<usize>) -> Result<Range<usize>, ReadError> {
+        read_by_copying(self, buffer, kept)
+    }
+}
+
+/// [`ReadBytes::read_behind`] by moving what is kept to the front and reading into the rest of the same buffer.
+pub(crate) fn read_by_copying<B: ReadBytes + ?Sized>(
+    bytes: &mut B,
+    buffer: &mut Vec<u8>,
+    kept: Range<usize>,
+) -> Result<Range<usize>, ReadError> {
+    let end = kept.len();
+    buffer.copy_within(kept, 0);
+    if end == buffer.len() {
+        buffer.resize(buffer.len() * 2, 0);
+    } else if end == 0 && buffer.len() > BLOCK_BYTES {
+        buffer.truncate(BLOCK_BYTES);
+        buffer.shrink_to_fit();
+    }
+    Ok(0..end + bytes.read(&mut buffer[end..])?)
 }
 
 /// A line lent by [`Lines`], without its newline.
@@ -171,29 +196,16 @@ impl Lines {
         }
     }
 
-    /// Moves the beginning of the unfinished record to the front and reads on behind it.
+    /// Reads on behind the unfinished record.
     fn fill(&mut self, bytes: &mut dyn ReadBytes) -> Result<(), ReadError> {
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.searched -= self.start;
-        self.start = 0;
-        if self.end == self.buffer.len() {
-            self.buffer.resize(self.buffer.len() * 2, 0);
-        } else if self.end == 0 && self.buffer.len() > BLOCK_BYTES {
-            self.buffer.truncate(BLOCK_BYTES);
-            self.buffer.shrink_to_fit();
+        let (unfinished, searched) = (self.end - self.start, self.searched - self.start);
+        let held = bytes.read_behind(&mut self.buffer, self.start..self.end)?;
+        self.at_end = held.len() == unfinished;
+        (self.start, self.end) = (held.start, held.end);
+        if !self.begun && self.buffer[held].starts_with(BOM) {
+            self.start += BOM.len();
         }
-        self.read(bytes)
-    }
-
-    fn read(&mut self, bytes: &mut dyn ReadBytes) -> Result<(), ReadError> {
-        let read = bytes.read(&mut self.buffer[self.end..])?;
-        self.at_end = read == 0;
-        self.end += read;
-        if !self.begun && self.buffer[..self.end].starts_with(BOM) {
-            self.start = BOM.len();
-            self.searched = self.start;
-        }
+        self.searched = self.start + searched;
         self.begun = true;
         Ok(())
     }

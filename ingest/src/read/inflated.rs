@@ -1,16 +1,19 @@
 //! The inflated bytes of one file: inflated by the thread that parses them, or ahead of it by another.
 
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope};
 
 use super::fetch::Fetch;
 use super::{InputFile, ReadError, Reader};
 use crate::inflate::{Inflater, MAGIC_BYTES, inflater_for};
-use crate::lines::ReadBytes;
+use crate::lines::{BLOCK_BYTES, ReadBytes, read_by_copying};
 
-/// How much is inflated ahead: blocks that are full, being filled, and being parsed.
-const BLOCKS_AHEAD: usize = 3;
-const BLOCK_BYTES: usize = 256 << 10;
+/// How many blocks are inflated ahead. So many bridge the time for which the parser's core is given to a feature:
+/// with fewer, the core that inflates would wait for it too.
+const BLOCKS_AHEAD: usize = 24;
+/// Room at the beginning of a block for the beginning of a line that ends in it.
+const HEADROOM: usize = 64 << 10;
 
 /// How many bytes a file had.
 #[derive(Clone, Copy, Debug, Default)]
@@ -130,15 +133,15 @@ pub(super) struct ReadAhead {
     /// Where emptied blocks go to be filled again.
     emptied: SyncSender<Vec<u8>>,
     current: Block,
-    start: usize,
     at_end: bool,
 }
 
 #[derive(Default)]
 struct Block {
     bytes: Vec<u8>,
-    filled: usize,
-    /// What has been read up to the end of this block.
+    /// Where the bytes are that have not been read yet.
+    rest: Range<usize>,
+    /// What has been inflated up to the end of this block.
     size: Size,
 }
 
@@ -154,18 +157,19 @@ impl ReadAhead {
         let inflate = move || {
             for made in 0.. {
                 // Once there are enough blocks they go round.
-                let bytes = match made <= BLOCKS_AHEAD {
-                    true => vec![0; BLOCK_BYTES],
+                let mut bytes = match made <= BLOCKS_AHEAD {
+                    true => Vec::new(),
                     false => match empty.recv() {
                         Ok(bytes) => bytes,
                         Err(_) => return,
                     },
                 };
-                let mut block = Block { bytes, filled: 0, size: Size::default() };
-                let read = file.read(&mut block.bytes);
+                // What comes back may be the buffer that a block was exchanged for.
+                bytes.resize(HEADROOM + BLOCK_BYTES, 0);
+                let read = file.read(&mut bytes[HEADROOM..]);
                 let goes_on = matches!(read, Ok(filled) if filled > 0);
-                block.size = file.size();
-                let sent = full.send(read.map(|filled| Block { filled, ..block }));
+                let size = file.size();
+                let sent = full.send(read.map(|filled| Block { bytes, rest: HEADROOM..HEADROOM + filled, size }));
                 if sent.is_err() || !goes_on {
                     return;
                 }
@@ -173,7 +177,7 @@ impl ReadAhead {
         };
         let spawned = Builder::new().name("inflate".to_owned()).spawn_scoped(scope, inflate);
         spawned.map_err(|error| ReadError::Failed { what: format!("start a thread to inflate `{key}`: {error}") })?;
-        Ok(Self { blocks, emptied, current: Block::default(), start: 0, at_end: false })
+        Ok(Self { blocks, emptied, current: Block::default(), at_end: false })
     }
 
     pub(super) fn size(&self) -> Size {
@@ -184,8 +188,7 @@ impl ReadAhead {
     fn advance(&mut self) -> Result<(), ReadError> {
         let next =
             self.blocks.recv().map_err(|_| ReadError::Failed { what: "inflate: its thread died".to_owned() })??;
-        self.at_end = next.filled == 0;
-        self.start = 0;
+        self.at_end = next.rest.is_empty();
         let emptied = std::mem::replace(&mut self.current, next).bytes;
         if !emptied.is_empty() {
             // At the end nobody waits for it any more.
@@ -199,16 +202,31 @@ impl ReadBytes for ReadAhead {
     fn read(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
         let mut filled = 0;
         while filled < out.len() && !self.at_end {
-            let rest = &self.current.bytes[self.start..self.current.filled];
-            if rest.is_empty() {
+            let Block { bytes, rest, .. } = &mut self.current;
+            if rest.start == rest.end {
                 self.advance()?;
                 continue;
             }
             let copied = rest.len().min(out.len() - filled);
-            out[filled..filled + copied].copy_from_slice(&rest[..copied]);
-            self.start += copied;
+            out[filled..filled + copied].copy_from_slice(&bytes[rest.start..rest.start + copied]);
+            rest.start += copied;
             filled += copied;
         }
         Ok(filled)
+    }
+
+    fn read_behind(&mut self, buffer: &mut Vec<u8>, kept: Range<usize>) -> Result<Range<usize>, ReadError> {
+        if self.current.rest.is_empty() && !self.at_end {
+            self.advance()?;
+        }
+        let Block { bytes, rest, .. } = &mut self.current;
+        if kept.len() > rest.start {
+            return read_by_copying(self, buffer, kept);
+        }
+        // What is kept goes before the block, and the block where the buffer was.
+        let start = rest.start - kept.len();
+        bytes[start..rest.start].copy_from_slice(&buffer[kept]);
+        std::mem::swap(bytes, buffer);
+        Ok(start..std::mem::take(rest).end)
     }
 }
