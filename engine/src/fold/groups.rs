@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringViewArray, TimestampMillisecondArray,
+    Array, ArrayRef, AsArray, Int64Array, NullBufferBuilder, RecordBatch, StringViewArray, TimestampMillisecondArray,
 };
-use datafusion::arrow::buffer::NullBuffer;
+use datafusion::arrow::buffer::{NullBuffer, ScalarBuffer};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMillisecondType};
 use datafusion::common::exec_err;
@@ -53,6 +53,14 @@ struct Slot {
     tag: u32,
     /// Where the group begins, and 1; 0 if there is none.
     start: u32,
+}
+
+/// A group on its way to its place.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Ordered {
+    /// Eight bytes of its key.
+    first: u64,
+    group: u32,
 }
 
 /// One column of values.
@@ -228,14 +236,17 @@ impl Groups {
 
     /// The groups as rows, sorted by their keys: nulls first, text by its bytes. An error if a sum does not fit.
     pub(super) fn into_sorted(self) -> impl Iterator<Item = Result<RecordBatch>> + Send {
-        // Most rows are told apart by the first bytes of their first column.
+        // Most rows are told apart by the first bytes of their first column that are not the same in all of them.
         let count = u32::try_from(self.len()).expect("there was room");
-        let mut order: Vec<(u64, u32)> =
-            (0..count).map(|group| (beginning(self.key(group).next().flatten()), group)).collect();
-        order.sort_unstable_by(|(first, group), (second, other)| {
-            first.cmp(second).then_with(|| self.key(*group).cmp(self.key(*other)))
-        });
-        let order: Vec<u32> = order.into_iter().map(|(_, group)| group).collect();
+        let first = |group| self.key(group).next().flatten();
+        let shared = shared_beginning((0..count).filter_map(first));
+        let of = |group| first(group).map_or(0, |text| word(&text[shared..]));
+        let mut order: Vec<Ordered> = (0..count).map(|group| Ordered { first: of(group), group }).collect();
+        order.sort_unstable();
+        for alike in order.chunk_by_mut(|one, other| one.first == other.first).filter(|alike| alike.len() > 1) {
+            alike.sort_unstable_by(|one, other| self.key(one.group).cmp(self.key(other.group)));
+        }
+        let order: Vec<u32> = order.into_iter().map(|ordered| ordered.group).collect();
         let fitting = |sum| i64::try_from(sum).map_err(|_| overflow(sum));
         (0..order.len().div_ceil(BATCH_ROWS)).map(move |at| {
             let end = order.len().min((at + 1) * BATCH_ROWS);
@@ -323,17 +334,16 @@ impl Values {
     }
 
     fn column(&self, groups: &[u32], data_type: &DataType, number: &impl Fn(i128) -> Result<i64>) -> Result<ArrayRef> {
-        let value = |group: &u32| {
+        let (mut numbers, mut present) = (Vec::with_capacity(groups.len()), NullBufferBuilder::new(groups.len()));
+        for group in groups {
             let folded = self.folded[*group as usize];
-            (folded != NOTHING).then(|| number(folded)).transpose()
-        };
-        let numbers = groups.iter().map(value).collect::<Result<Int64Array>>()?;
+            present.append(folded != NOTHING);
+            numbers.push(if folded == NOTHING { 0 } else { number(folded)? });
+        }
+        let (numbers, present) = (ScalarBuffer::from(numbers), present.finish());
         Ok(match data_type {
-            DataType::Int64 => Arc::new(numbers),
-            _ => {
-                let (_, numbers, nulls) = numbers.into_parts();
-                Arc::new(TimestampMillisecondArray::new(numbers, nulls).with_data_type(data_type.clone()))
-            }
+            DataType::Int64 => Arc::new(Int64Array::new(numbers, present)),
+            _ => Arc::new(TimestampMillisecondArray::new(numbers, present).with_data_type(data_type.clone())),
         })
     }
 }
@@ -356,9 +366,17 @@ fn split(key: &[u8]) -> (Option<&[u8]>, &[u8]) {
     }
 }
 
+/// How many bytes all of these begin with alike.
+fn shared_beginning<'a>(mut texts: impl Iterator<Item = &'a [u8]>) -> usize {
+    let first = texts.next().unwrap_or_default();
+    texts.fold(first.len(), |shared, text| match text.get(..shared) {
+        Some(beginning) if beginning == &first[..shared] => shared,
+        _ => first[..shared].iter().zip(text).take_while(|(one, other)| one == other).count(),
+    })
+}
+
 /// The first eight bytes of a text as a number of the same order; ties are for the whole of it to break.
-fn beginning(text: Option<&[u8]>) -> u64 {
-    let text = text.unwrap_or_default();
+fn word(text: &[u8]) -> u64 {
     let mut first = [0; 8];
     let count = text.len().min(8);
     first[..count].copy_from_slice(&text[..count]);

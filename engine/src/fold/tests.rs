@@ -148,3 +148,16 @@ async fn a_sum_that_does_not_fit_is_an_error() {
     let error = folded.try_collect::<Vec<_>>().await.unwrap_err();
     assert!(error.to_string().contains("integer overflow: the sum 9223372036854775808"), "{error}");
 }
+
+#[tokio::test]
+async fn keys_that_begin_alike_come_out_sorted() {
+    let mut rows: Vec<Row> =
+        (0..500).rev().map(|at| (Some(format!("a-long-beginning-{at}")), None, Some(at))).collect();
+    rows.push((None, None, Some(0)));
+    rows.push((Some("a-long-beginning-".to_owned()), None, Some(0)));
+    let Folded::Sorted(folded) = in_memory(stream(&rows, 100), &output(), &context(64 << 20)).await.unwrap() else {
+        panic!("memory sufficed");
+    };
+    let found: Vec<_> = rows_of(&all(folded).await).into_iter().map(|(key, _)| key).collect();
+    assert_eq!(found, expected(&rows).into_keys().collect::<Vec<_>>());
+}
