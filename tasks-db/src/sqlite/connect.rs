@@ -50,9 +50,13 @@ pub(super) async fn pools(options: &SqliteConnectOptions) -> Step<(SqlitePool, S
 async fn try_pools(options: &SqliteConnectOptions) -> Step<(SqlitePool, SqlitePool)> {
     let mut first = options.clone().connect().await?;
     migrate(&mut first).await?;
+    let (writer, readers) = (pool(1), pool(READERS));
+    let (writer, readers) = tokio::try_join!(
+        writer.connect_with(options.clone()),
+        readers.connect_with(options.clone().pragma("query_only", "ON")),
+    )?;
+    // Only now: the last connection that closes would bring the file up to date and remove its log.
     first.close().await?;
-    let writer = pool(1).connect_with(options.clone()).await?;
-    let readers = pool(READERS).connect_with(options.clone().pragma("query_only", "ON")).await?;
     Ok((writer, readers))
 }
 
