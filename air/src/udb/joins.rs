@@ -5,7 +5,6 @@
 
 use super::lanes::Class;
 use super::record::Entry;
-use crate::runs::Run;
 
 /// Room for one user's entries, used again for the next.
 #[derive(Debug, Default)]
@@ -13,9 +12,8 @@ pub(crate) struct Joins {
     /// By item and class: for which user it was last set, and the place of its run.
     table: Vec<Slot>,
     user: u32,
-    /// The last runs of the present user's items; beyond the `found` ones there is room.
-    last: Vec<Entry>,
-    found: usize,
+    /// The last runs of the present user's items.
+    last: Vec<(u8, Entry)>,
     /// Class, item and place of each entry, packed: numbers are sorted much faster than entries.
     keys: Vec<u64>,
     /// The entries of one class and item.
@@ -27,8 +25,6 @@ struct Slot {
     user: u32,
     place: u32,
 }
-
-const NOTHING: Entry = Entry { origin: 0, item: 0, run: Run { first_ms: 0, last_ms: 0 } };
 
 /// Beside 8 bits of class and 32 of item.
 const PLACE_BITS: u32 = 24;
@@ -46,40 +42,36 @@ impl Joins {
         classes: &[Class],
         mut ended: impl FnMut(u8, Entry),
     ) -> bool {
-        self.found = 0;
+        self.last.clear();
         self.next_user();
-        if self.last.len() <= entries.len() {
-            self.last.resize(entries.len() + 1, NOTHING);
-        }
         for entry in entries {
-            let class = usize::from(class_of[entry.origin as usize]);
-            let at = entry.item as usize * classes.len() + class;
+            let class = class_of[entry.origin as usize];
+            let at = entry.item as usize * classes.len() + usize::from(class);
             if at >= self.table.len() && !self.grow(at) {
                 return false;
             }
-            // No branch: whether the item is a new one is a toss-up for the processor. A new one goes on with itself.
             let slot = &mut self.table[at];
-            let is_new = slot.user != self.user;
-            let place = if is_new { self.found as u32 } else { slot.place };
-            *slot = Slot { user: self.user, place };
-            self.last[self.found] = *entry;
-            self.found += usize::from(is_new);
-            let last = &mut self.last[place as usize];
+            if slot.user != self.user {
+                *slot = Slot { user: self.user, place: self.last.len() as u32 };
+                self.last.push((class, *entry));
+                continue;
+            }
+            let last = &mut self.last[slot.place as usize].1;
             if last.origin != entry.origin || entry.run.first_ms < last.run.first_ms {
                 return false;
             }
-            if classes[class].life.joins(last.run.last_ms, entry.run.first_ms) {
+            if classes[usize::from(class)].life.joins(last.run.last_ms, entry.run.first_ms) {
                 last.run.last_ms = last.run.last_ms.max(entry.run.last_ms);
             } else {
-                ended(class as u8, std::mem::replace(last, *entry));
+                ended(class, std::mem::replace(last, *entry));
             }
         }
         true
     }
 
     /// The last run of each class and item, if `join` could tell.
-    pub(super) fn last_runs(&self) -> &[Entry] {
-        &self.last[..self.found]
+    pub(super) fn last_runs(&self) -> impl Iterator<Item = (u8, Entry)> {
+        self.last.iter().copied()
     }
 
     /// Hands over a user's entries by class and item, in rising order, those of each in order of time.
@@ -198,8 +190,7 @@ mod tests {
                 continue;
             }
             simple += 1;
-            let class = |entry: &Entry| CLASS_OF[entry.origin as usize];
-            found.extend(joins.last_runs().iter().map(|entry| (class(entry), entry.item, entry.run)));
+            found.extend(joins.last_runs().map(|(class, entry)| (class, entry.item, entry.run)));
             found.sort_unstable();
             let mut expected = Vec::new();
             joins.each_item(&entries, &CLASS_OF, |class, name, mut rest| {

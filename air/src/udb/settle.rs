@@ -96,10 +96,9 @@ impl Settler {
             }
         });
         if simple {
-            for entry in joins.last_runs() {
-                let class = self.class_of[entry.origin as usize];
+            for (class, entry) in joins.last_runs() {
                 if in_reach(class, entry.run) {
-                    kept.push(*entry);
+                    kept.push(entry);
                 }
                 last(class, entry.item, entry.run);
             }
@@ -128,10 +127,7 @@ impl Settler {
         alive.clear();
         let classes = self.lanes.classes();
         if joins.join(entries, &self.class_of, classes, |_, _| {}) {
-            for entry in joins.last_runs() {
-                let class = self.class_of[entry.origin as usize];
-                self.add_living(class, entry.item, entry.run, dead, alive);
-            }
+            joins.last_runs().for_each(|(class, entry)| self.add_living(class, entry.item, entry.run, dead, alive));
         } else {
             joins.each_item(entries, &self.class_of, |class, name, item| {
                 let last = last_run(item, classes[usize::from(class)].life);
