@@ -71,6 +71,9 @@ fn read_csv<const N: usize>(
             return Err(invalid(1, &format!("{expected}, not `{}`", header.iter().collect::<Vec<_>>().join(","))));
         }
     }
+    if let Some(missing) = required.iter().find(|name| !header.iter().any(|found| found == **name)) {
+        return Err(invalid(1, &format!("{expected}: `{missing}` is missing")));
+    }
     let places = columns.map(|column| header.iter().position(|name| name == column));
     for record in reader.records() {
         let record = record.map_err(|error| {
@@ -90,10 +93,7 @@ fn read_csv<const N: usize>(
         }
         each(fields).map_err(|reason| invalid(line, &reason))?;
     }
-    match required.iter().find(|name| !header.iter().any(|found| found == **name)) {
-        Some(missing) => Err(invalid(1, &format!("{expected}: `{missing}` is missing"))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -125,6 +125,7 @@ mod tests {
     fn errors_tell_the_line() {
         assert!(groups_error("11,travel,Beach\n").starts_with(":1: the first line must be the header"));
         assert!(groups_error("id,name\n").contains("`group` is missing"));
+        assert!(groups_error("id,name\n11,Beach\n").starts_with(":1: the first line must be the header"));
         assert_eq!(groups_error("id,group,name\n11,travel,A\n12,travel\n"), ":3: 2 fields where the header has 3");
         assert_eq!(groups_error("id,group,name\n11,,A\n"), ":2: `group` is empty");
         let error = groups_error("id,group,name\n11,g,A\n11,g,B\n");

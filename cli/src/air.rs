@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::array::{Array as _, AsArray as _};
 use datafusion::arrow::datatypes::Int64Type;
-use neartime_air::{AirConfig, Effort, Membership, Thresholds};
+use neartime_air::{AirConfig, Alive, Effort, Membership, Thresholds};
 use neartime_engine::FeatureTable;
 use neartime_model::{Clock, FeatureName, Fence, Instant};
 use neartime_scheduler::Job;
@@ -18,18 +18,19 @@ use crate::registry::Registry;
 
 /// Resolves the features that `[air]` names, which may be Rust features.
 pub(crate) fn config(air: &Air, registry: &Registry) -> anyhow::Result<AirConfig> {
-    let member = |key: &str, name: &FeatureName, alive| -> anyhow::Result<Membership> {
-        let feature =
-            registry.feature(name).map_err(|error| Invalid(format!("`air.{key}` cannot be used: {error}")))?;
+    let member = |key: &str, place: &str, name: &FeatureName, alive| -> anyhow::Result<Membership> {
+        let unknown = |error| Invalid(format!("{place}: `air.{key}` cannot be used: {error}"));
+        let feature = registry.feature(name).map_err(unknown)?;
         let table = Arc::clone(feature.table());
         let max_behind = registry.source_of(&table).max_behind;
         Ok(Membership { table, alive, max_behind })
     };
-    let segments = air.segments.iter().zip(&air.segments_alive);
-    let sites_alive = neartime_air::Alive::For(air.alive);
+    let (segments, sites) = (&air.segments, &air.sites);
+    let segment = |(name, alive): (_, &Alive)| member("segments", &segments.place, name, *alive);
+    let site = |name| member("sites", &sites.place, name, Alive::For(air.alive));
     let config = AirConfig {
-        segments: segments.map(|(name, alive)| member("segments", name, *alive)).collect::<Result<_, _>>()?,
-        sites: air.sites.iter().map(|name| member("sites", name, sites_alive)).collect::<Result<_, _>>()?,
+        segments: segments.names.iter().zip(&air.segments_alive).map(segment).collect::<Result<_, _>>()?,
+        sites: sites.names.iter().map(site).collect::<Result<_, _>>()?,
         groups: air.groups.clone(),
         site_names: air.site_names.clone(),
         order: air.order,

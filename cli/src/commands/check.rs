@@ -158,6 +158,12 @@ fn warnings(app: &App, edges: &Edges) -> Vec<String> {
             }));
         }
     }
+    for source in &app.config().sources {
+        let name = &source.source.name;
+        let unused =
+            |channel| format!("[source.{channel}] of `{name}` is not used: its `discover` names no \"{channel}\"");
+        warnings.extend(source.idle.iter().map(unused));
+    }
     if edges.online.is_none() {
         warnings
             .push("there is no [online_store]: features go to Parquet only, and `get` has nothing to ask".to_owned());

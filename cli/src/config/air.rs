@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use neartime_air::{Alive, Order, Thresholds};
-use neartime_model::{FeatureName, Span};
+use neartime_air::{AirError, Alive, Order, Thresholds, read_groups, read_site_names};
+use neartime_model::{FeatureName, Span, chain};
 
 use super::feature::MEMBERSHIP;
 use super::section::Section;
@@ -13,8 +13,8 @@ use super::{Database, FeatureConfig};
 /// `[air]`, its features not yet resolved: they may be Rust features.
 #[derive(Clone, Debug)]
 pub(crate) struct Air {
-    pub(crate) segments: Vec<FeatureName>,
-    pub(crate) sites: Vec<FeatureName>,
+    pub(crate) segments: Members,
+    pub(crate) sites: Members,
     pub(crate) groups: Option<PathBuf>,
     pub(crate) site_names: Option<PathBuf>,
     pub(crate) database: Database,
@@ -27,27 +27,35 @@ pub(crate) struct Air {
     pub(crate) thresholds: Thresholds,
 }
 
+/// Features that are named in one key.
+#[derive(Clone, Debug)]
+pub(crate) struct Members {
+    pub(crate) names: Vec<FeatureName>,
+    /// Where they are named, for complaints that come once all features are known.
+    pub(crate) place: String,
+}
+
+/// How `schedule` is written.
+const CRON: &str = "second, minute, hour, day of month, month and day of week, UTC, as \"0 */10 * * * *\"";
 /// Under this the counts of a cell tell of single people; 0 is for tests.
 const LEAST_OVERLAP: u32 = 50;
 
 pub(super) fn read(mut section: Section<'_>, base: &Path, features: &[FeatureConfig]) -> Option<Air> {
     let segments = memberships(&mut section, "segments", features);
     let sites = memberships(&mut section, "sites", features);
-    let groups = file(&mut section, "groups", &["id", "group", "name"], base);
-    let site_names = file(&mut section, "site_names", &["id", "name"], base);
+    let groups = file(&mut section, "groups", base, |path| read_groups(path).map(drop));
+    let site_names = file(&mut section, "site_names", base, |path| read_site_names(path).map(drop));
     let database = match section.get("database") {
         Some(value) => Database::read(&value, "postgres", base),
         None => Some(Database::Sqlite(base.join("air.db"))),
     };
-    let schedule = section.get("schedule").and_then(|value| {
-        value.parsed::<cron::Schedule>()?;
-        value.text()
-    });
+    let schedule = section.get("schedule").and_then(|value| schedule(&value));
     let order = section
         .get("order")
         .map_or(Some(Order::Before), |value| value.one_of(&[("before", Order::Before), ("any", Order::Any)]));
     let alive = section.parsed("alive").unwrap_or(Span::from_days(30));
-    let segments_alive = segments_alive(&mut section, segments.as_deref().unwrap_or_default(), Alive::For(alive));
+    let segments_alive =
+        segments_alive(&mut section, segments.as_ref().map_or(&[][..], |segments| &segments.names), Alive::For(alive));
     let min_overlap = section.get("min_overlap").map_or(Some(100), |value| min_overlap(&value));
     let min_site_audience = section.get("min_site_audience").map_or(Some(1_000), |value| count(&value));
     section.finish();
@@ -67,7 +75,7 @@ pub(super) fn read(mut section: Section<'_>, base: &Path, features: &[FeatureCon
 
 /// One feature or a list of them. Those of the configuration must be memberships; others may be Rust features, which
 /// are checked once they are known.
-fn memberships(section: &mut Section<'_>, key: &'static str, features: &[FeatureConfig]) -> Option<Vec<FeatureName>> {
+fn memberships(section: &mut Section<'_>, key: &'static str, features: &[FeatureConfig]) -> Option<Members> {
     let Some(value) = section.get(key) else {
         return section.missing(key);
     };
@@ -88,35 +96,38 @@ fn memberships(section: &mut Section<'_>, key: &'static str, features: &[Feature
         value.problem("must name at least one segment_membership feature");
         return None;
     }
-    Some(names)
+    Some(Members { names, place: value.place() })
 }
 
-/// A CSV file that must be there and begin with its header.
-fn file(section: &mut Section<'_>, key: &'static str, header: &[&str], base: &Path) -> Option<PathBuf> {
+/// A CSV file; read once, so that what the report could not use is told before there is a report to make.
+fn file(
+    section: &mut Section<'_>,
+    key: &'static str,
+    base: &Path,
+    read: impl FnOnce(&Path) -> Result<(), AirError>,
+) -> Option<PathBuf> {
     let value = section.get(key)?;
     let path = base.join(value.text()?);
-    match first_line(&path) {
-        Err(error) => value.problem(format!("cannot be read: {}: {error}", path.display())),
-        Ok(line) => {
-            let found: Vec<_> = line
-                .trim_start_matches('\u{feff}')
-                .trim()
-                .split(',')
-                .map(|name| name.trim().trim_matches('"'))
-                .collect();
-            if found != header {
-                value.problem(format!("must begin with the header line {}: {}", header.join(","), path.display()));
-            }
-        }
+    if let Err(error) = read(&path) {
+        value.problem(format!("cannot be used: {}", chain(&error)));
     }
     Some(path)
 }
 
-fn first_line(path: &Path) -> std::io::Result<String> {
-    use std::io::BufRead as _;
-    let mut line = String::new();
-    std::io::BufReader::new(std::fs::File::open(path)?).read_line(&mut line)?;
-    Ok(line)
+/// A cron expression with seconds. Five fields, as crontab has them, are the usual mistake.
+fn schedule(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let Err(error) = text.parse::<cron::Schedule>() else { return Some(text) };
+    let fields = text.split_whitespace().count();
+    if !text.starts_with('@') && !(6..=7).contains(&fields) {
+        value.problem(format!("is \"{text}\", which has {fields} fields, not six: {CRON}"));
+        return None;
+    }
+    // The first lines point at the place in the text.
+    let error = error.to_string();
+    let reason = error.lines().rfind(|line| line.contains(char::is_alphanumeric)).unwrap_or_default();
+    value.problem(format!("is \"{text}\", which cannot be used ({reason}): write {CRON}"));
+    None
 }
 
 fn segments_alive(section: &mut Section<'_>, segments: &[FeatureName], default: Alive) -> Vec<Alive> {

@@ -96,9 +96,6 @@ impl Config {
         let sources = source::read_all(&mut root, base);
         let features = feature::read_all(&mut root);
         let air = root.section("air").and_then(|section| air::read(section, base, &features));
-        if sources.is_empty() {
-            root.problem("the configuration has no [[source]]");
-        }
         if let Some(store) = &features_store {
             refuse_own_output(&mut root, store, &sources);
         }

@@ -22,6 +22,8 @@ pub(crate) struct SourceConfig {
     pub(crate) location: Place,
     /// Besides listing, which is always on.
     pub(crate) channels: Vec<Channel>,
+    /// Channels that are described and that `discover` does not name.
+    pub(crate) idle: Vec<&'static str>,
 }
 
 impl SourceConfig {
@@ -70,7 +72,11 @@ const FORMATS: [(&str, FormatName); 3] =
 /// Reads every `[[source]]`; their names must differ.
 pub(super) fn read_all(root: &mut Section<'_>, base: &Path) -> Vec<SourceConfig> {
     let mut sources: Vec<SourceConfig> = Vec::new();
-    for section in root.sections("source") {
+    let sections = root.sections("source");
+    if sections.is_empty() {
+        root.problem("the configuration has no [[source]]");
+    }
+    for section in sections {
         let named = section.name();
         let problem = section.problem_later();
         let Some(source) = read(section, base) else { continue };
@@ -100,7 +106,7 @@ fn read(mut section: Section<'_>, base: &Path) -> Option<SourceConfig> {
     let outside = section.get("outside");
     let outside =
         outside.and_then(|value| value.one_of(&[("keep", Outside::Keep), ("quarantine", Outside::Quarantine)]));
-    let channels = channels(&mut section);
+    let (channels, idle) = channels(&mut section);
     let event_time = section.text("event_time");
     let (max_ahead, max_behind) = (section.parsed("max_ahead"), section.parsed("max_behind"));
     let (unique, required) = (section.text("unique"), section.get("required").and_then(|names| names.texts()));
@@ -120,7 +126,7 @@ fn read(mut section: Section<'_>, base: &Path) -> Option<SourceConfig> {
     set(&mut spec.look_back, look_back);
     (spec.event_time, spec.unique, spec.since) = (event_time, unique, since);
     let source = Source::new(spec).map_err(|error| problem(error.to_string())).ok()?;
-    let source = SourceConfig { source: Arc::new(source), location, channels };
+    let source = SourceConfig { source: Arc::new(source), location, channels, idle };
     if let Err(error) = check_events(&source) {
         problem(error);
     }
@@ -237,8 +243,9 @@ fn column(name: String, value: &Value<'_>) -> Option<Column> {
     Some(Column::new(name, kind).from(origin?))
 }
 
-/// `[source.sqs]` and `[source.kinesis]` may stand there before `discover` names them.
-fn channels(section: &mut Section<'_>) -> Vec<Channel> {
+/// The channels that are used, and the names of the others: `[source.sqs]` and `[source.kinesis]` may stand there before
+/// `discover` names them.
+fn channels(section: &mut Section<'_>) -> (Vec<Channel>, Vec<&'static str>) {
     let (mut sqs, mut kinesis) = (false, false);
     if let Some(value) = section.get("discover") {
         for word in value.texts().unwrap_or_default() {
@@ -250,9 +257,16 @@ fn channels(section: &mut Section<'_>) -> Vec<Channel> {
             }
         }
     }
-    let sqs_channel = sqs_table(section, sqs);
-    let kinesis_channel = kinesis_table(section, kinesis);
-    sqs_channel.filter(|_| sqs).into_iter().chain(kinesis_channel.filter(|_| kinesis)).collect()
+    let described = [(sqs_table(section, sqs), sqs), (kinesis_table(section, kinesis), kinesis)];
+    let (mut used, mut idle) = (Vec::new(), Vec::new());
+    for (channel, is_used) in described {
+        match channel {
+            Some(channel) if is_used => used.push(channel),
+            Some(channel) => idle.push(channel.name()),
+            None => {}
+        }
+    }
+    (used, idle)
 }
 
 fn sqs_table(section: &mut Section<'_>, used: bool) -> Option<Channel> {

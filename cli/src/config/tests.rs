@@ -93,6 +93,15 @@ fn all_problems_come_at_once() {
 }
 
 #[test]
+fn a_source_that_is_wrong_is_not_missing_too() {
+    let error = parsed(&with_source("chunk = \"7m\"")).unwrap_err().to_string();
+    assert_eq!(error.lines().count(), 1, "{error}");
+    for text in ["", "source = []", "[run]\nworkers = 2"] {
+        assert!(parsed(text).unwrap_err().to_string().contains("has no [[source]]"), "{text}");
+    }
+}
+
+#[test]
 fn the_environment_overrides_scalars() {
     let variables = [("NEARTIME_RUN__WORKERS", "7"), ("NEARTIME_SOURCE__S__LOCATION", "elsewhere")];
     let config = parsed_with(&with_source(""), &variables).unwrap();
@@ -128,6 +137,9 @@ fn channels_need_their_tables() {
         .replace("[source.columns]", "[source.sqs]\nqueue = \"https://q\"\n[source.columns]");
     let config = parsed(&text).unwrap();
     assert_eq!(config.sources[0].channels, [source::Channel::Sqs { queue: "https://q".to_owned() }]);
+    let idle = parsed(&text.replace("[\"sqs\"]", "[\"list\"]")).unwrap();
+    assert!(idle.sources[0].channels.is_empty());
+    assert_eq!(idle.sources[0].idle, ["sqs"]);
 }
 
 #[test]
@@ -153,6 +165,8 @@ fn air_is_checked() {
         ("min_overlap = 100", "min_overlap = 10", "at least 50"),
         ("order = \"before\"", "order = \"after\"", "\"any\""),
         ("schedule = \"0 */10 * * * *\"", "schedule = \"now and then\"", "air.schedule"),
+        ("schedule = \"0 */10 * * * *\"", "schedule = \"*/10 * * * *\"", "has 5 fields, not six: second, minute"),
+        ("schedule = \"0 */10 * * * *\"", "schedule = \"0 0 0 * * someday\"", "write second, minute"),
         ("groups = \"segments.csv\"", "groups = \"nowhere.csv\"", "nowhere.csv"),
         ("groups = \"segments.csv\"", "groups = \"pixels.csv\"", "id,group,name"),
         ("segments = \"user_segments\"", "segments = \"user_num_posts\"", "segment_membership"),
@@ -161,6 +175,10 @@ fn air_is_checked() {
         assert!(COMPLETE.contains(what), "{what}");
         refused(&COMPLETE.replacen(what, with, 1), &[expected]);
     }
+    let groups = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(groups.path(), "id,group,name\n11,travel,Beach\n11,travel,Sea\n").unwrap();
+    let named = format!("groups = {:?}", groups.path());
+    refused(&COMPLETE.replacen("groups = \"segments.csv\"", &named, 1), &["`air.groups`", ":3: segment `11`"]);
     let text = COMPLETE.replacen("segments_alive = \"30d\"", "segments_alive = { user_segments = \"always\" }", 1);
     assert_eq!(parsed(&text).unwrap().air.unwrap().segments_alive, [neartime_air::Alive::Always]);
     assert_eq!(

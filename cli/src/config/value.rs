@@ -34,6 +34,14 @@ impl<'t> Value<'t> {
         }
     }
 
+    /// Where it is written: file and line, or the variable.
+    pub(super) fn place(&self) -> String {
+        match self.raw {
+            Raw::File(_) => format!("{}, line {}", self.document.file, self.line),
+            Raw::Environment(variable, _) => format!("environment variable {variable}"),
+        }
+    }
+
     /// Text (a date without quotes counts as text), parsed by `T`.
     pub(super) fn parsed<T: FromStr<Err: Display>>(&self) -> Option<T> {
         self.parsed_by(str::parse)
