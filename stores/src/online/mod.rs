@@ -42,9 +42,15 @@ pub trait OnlineStore: Send + Sync + fmt::Debug {
     /// Invalid if the table that is there has other keys, or a column of another type.
     async fn ensure(&self, table: &FeatureTable) -> Result<(), StoreError>;
 
+    /// Refuses what [`Self::ensure`] would refuse, and makes nothing.
+    ///
+    /// # Errors
+    /// As those of [`Self::ensure`].
+    async fn check(&self, table: &FeatureTable) -> Result<(), StoreError>;
+
     /// Writes rows of `file` (columns as in its table's output, in key order) at `fence`, or at their event time where
     /// the layout is [`neartime_engine::OnlineLayout::Latest`]. Rows without an entity, and rows whose retention is
-    /// over, are not written.
+    /// over, are not written. What the feature's table has besides (measures of other versions) is null in them.
     async fn write(&self, file: &PartitionFile, fence: Fence, rows: RecordBatch) -> Result<(), StoreError>;
 
     /// Deletes the rows of `file` that have these row keys (columns as in the output's row key), at `fence`.

@@ -92,6 +92,16 @@ impl TableInPlace {
         }
         Ok(table.output.values().filter(|value| !self.types.contains_key(value.name.as_str())).collect())
     }
+
+    /// The columns that this version of the feature does not write, sorted.
+    pub(super) fn others(&self, table: &FeatureTable) -> Vec<String> {
+        let keys = primary_key(table);
+        let is_ours =
+            |name: &str| keys.contains(&name) || table.output.values().any(|value| value.name.as_str() == name);
+        let mut others: Vec<String> = self.types.keys().filter(|name| !is_ours(name)).cloned().collect();
+        others.sort();
+        others
+    }
 }
 
 fn other_keys(table: &FeatureTable, found: &[(String, String)]) -> StoreError {

@@ -25,7 +25,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::EmptyRecordBatchStream;
 use neartime_engine::FeatureTable;
-use neartime_model::{Clock, Fence, Instant, Span};
+use neartime_model::{Clock, FeatureName, Fence, Instant, Span};
 use scylla::client::session::Session;
 use scylla::errors::ExecutionError;
 use scylla::statement::Statement;
@@ -66,6 +66,8 @@ pub struct CassandraOnlineStore {
     in_flight: Semaphore,
     /// By their text.
     prepared: Mutex<HashMap<String, PreparedStatement>>,
+    /// The columns that a table was seen with and that its feature does not write.
+    others: Mutex<HashMap<FeatureName, Vec<String>>>,
 }
 
 impl fmt::Debug for CassandraOnlineStore {
@@ -82,7 +84,20 @@ impl CassandraOnlineStore {
     pub async fn connect(options: &CassandraOptions, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let session = Arc::new(connect::connect(options).await?);
         let keyspace = options.keyspace.clone();
-        Ok(Self { session, keyspace, clock, in_flight: Semaphore::new(IN_FLIGHT), prepared: Mutex::default() })
+        Ok(Self {
+            session,
+            keyspace,
+            clock,
+            in_flight: Semaphore::new(IN_FLIGHT),
+            prepared: Mutex::default(),
+            others: Mutex::default(),
+        })
+    }
+
+    /// The columns that a write makes null: measures of other versions, as they were seen when the table was prepared.
+    fn others(&self, table: &FeatureTable) -> Vec<String> {
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.get(&table.name).cloned().unwrap_or_default()
     }
 
     fn statements<'a>(&'a self, table: &'a FeatureTable) -> Statements<'a> {
@@ -141,6 +156,16 @@ impl CassandraOnlineStore {
     }
 }
 
+fn check_retention(table: &FeatureTable) -> Result<(), StoreError> {
+    if table.retention.is_some_and(|retention| retention > LONGEST_RETENTION) {
+        return Err(StoreError::invalid(format!(
+            "the retention of `{}` is longer than the 20 years that cassandra knows: leave it out",
+            table.name
+        )));
+    }
+    Ok(())
+}
+
 /// How long rows may still live.
 enum Left {
     ForEver,
@@ -151,19 +176,18 @@ enum Left {
 #[async_trait]
 impl OnlineStore for CassandraOnlineStore {
     async fn ensure(&self, table: &FeatureTable) -> Result<(), StoreError> {
-        if table.retention.is_some_and(|retention| retention > LONGEST_RETENTION) {
-            return Err(StoreError::invalid(format!(
-                "the retention of `{}` is longer than the 20 years that cassandra knows: leave it out",
-                table.name
-            )));
-        }
+        check_retention(table)?;
         let statements = self.statements(table);
         let mut attempt = 1;
         loop {
             let lacking = match TableInPlace::look(&self.session, &self.keyspace, table).await? {
                 None => statements.create(),
                 Some(found) => match found.lacks(table)?.first() {
-                    None => return Ok(()),
+                    None => {
+                        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+                        others.insert(table.name.clone(), found.others(table));
+                        return Ok(());
+                    }
                     Some(column) => statements.add_column(column),
                 },
             };
@@ -179,6 +203,12 @@ impl OnlineStore for CassandraOnlineStore {
         }
     }
 
+    async fn check(&self, table: &FeatureTable) -> Result<(), StoreError> {
+        check_retention(table)?;
+        let found = TableInPlace::look(&self.session, &self.keyspace, table).await?;
+        found.map_or(Ok(()), |found| found.lacks(table).map(drop))
+    }
+
     async fn write(&self, file: &PartitionFile, fence: Fence, rows: RecordBatch) -> Result<(), StoreError> {
         let ttl_secs = match self.left(file) {
             Left::Nothing => return Ok(()),
@@ -186,7 +216,7 @@ impl OnlineStore for CassandraOnlineStore {
             Left::ForEver => None,
         };
         let rows = OnlineRows::upserts(file, fence, &rows)?;
-        let cql = self.statements(&file.table).insert();
+        let cql = self.statements(&file.table).insert(&self.others(&file.table));
         self.change(&file.table, cql, rows, Change::Insert { ttl_secs }).await
     }
 

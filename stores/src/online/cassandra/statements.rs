@@ -66,11 +66,13 @@ impl<'a> Statements<'a> {
         format!("ALTER TABLE {} ADD {}", self.name(), declaration(column))
     }
 
-    /// Binds the cells of a row, its timestamp, and if there is a retention what is left of it in seconds.
-    pub(super) fn insert(&self) -> String {
+    /// Binds the cells of a row, its timestamp, and if there is a retention what is left of it in seconds. `others` are
+    /// columns in place that are not written: they become null.
+    pub(super) fn insert(&self, others: &[String]) -> String {
         let values = self.table.output.values().map(|column| column.name.as_str());
         let names: Vec<String> = primary_key(self.table).into_iter().chain(values).map(quoted).collect();
-        let marks = vec!["?"; names.len()].join(", ");
+        let marks = [vec!["?"; names.len()], vec!["null"; others.len()]].concat().join(", ");
+        let names: Vec<String> = names.into_iter().chain(others.iter().map(|other| quoted(other))).collect();
         let ttl = if self.table.retention.is_some() { " AND TTL ?" } else { "" };
         format!("INSERT INTO {} ({}) VALUES ({marks}) USING TIMESTAMP ?{ttl}", self.name(), names.join(", "))
     }
@@ -167,7 +169,10 @@ mod tests {
         let kept = FeatureTable { retention: Some(Span::from_days(90)), ..count };
         let kept = Statements::new("ks", &kept);
         assert!(kept.create().contains("'DAYS', 'compaction_window_size': '3'"), "{}", kept.create());
-        assert!(kept.insert().ends_with("VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?"), "{}", kept.insert());
+        let insert = kept.insert(&[]);
+        assert!(insert.ends_with("VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?"), "{insert}");
+        let insert = kept.insert(&["older".to_owned()]);
+        assert!(insert.contains(", \"older\") VALUES (?, ?, ?, ?, ?, null) USING"), "{insert}");
     }
 
     #[test]

@@ -90,6 +90,10 @@ impl OnlineStore for MortalOnline {
         self.0.ensure(table).await
     }
 
+    async fn check(&self, table: &FeatureTable) -> Result<(), StoreError> {
+        self.0.check(table).await
+    }
+
     async fn write(&self, file: &PartitionFile, fence: Fence, rows: RecordBatch) -> Result<(), StoreError> {
         self.1.burn()?;
         self.0.write(file, fence, rows).await?;

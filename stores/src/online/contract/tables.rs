@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, TimestampMillisecondArray,
 };
-use datafusion::arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMillisecondType};
+use datafusion::arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMillisecondType};
 use datafusion::arrow::record_batch::RecordBatch;
 use futures::TryStreamExt;
 use neartime_engine::{Aggregate, FeatureTable, OnlineLayout, OutputSchema, Role};
@@ -184,8 +184,17 @@ pub(in crate::online) async fn a_new_version_adds_measures_and_nothing_else(back
     assert!(old[0].column(3).is_null(0) && old[0].column(5).is_null(0));
     assert_eq!(found[0].column(3).as_primitive::<Float64Type>().value(0).to_bits(), 0.1_f64.to_bits());
     assert_eq!(found[0].column(5).as_primitive::<TimestampMillisecondType>().value(0), 1_533_118_630_123);
-    // The older one still writes: the measures that it does not know stay null.
+    // The older one still writes, and what it does not know is null then.
     backend.store.ensure(&first).await.unwrap();
+    backend
+        .store
+        .write(&file(&first, AT), Fence(3), batch(&first, &[(Some("u2".to_owned()), Some("gh".to_owned()), 4)]))
+        .await
+        .unwrap();
+    let found: Vec<RecordBatch> =
+        backend.store.read(&Arc::new(second.clone()), "u2", None).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(found[0].column(2).as_primitive::<Int64Type>().value(0), 4);
+    assert!((3..6).all(|column| found[0].column(column).is_null(0)), "{found:?}");
 
     let other_type = with(vec![column("order", DataType::Float64, sum)]);
     let other_layout = FeatureTable { online: OnlineLayout::Latest, ..first.clone() };
@@ -193,7 +202,29 @@ pub(in crate::online) async fn a_new_version_adds_measures_and_nothing_else(back
         let error = backend.store.ensure(&wrong).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.to_string().contains("new name"), "{error}");
+        assert_eq!(backend.store.check(&wrong).await.unwrap_err().to_string(), error.to_string());
     }
+    backend.store.check(&first).await.unwrap();
+    // A check makes nothing: neither a table nor a column.
+    let third = with(vec![column("later", DataType::Float64, sum)]);
+    backend.store.check(&third).await.unwrap();
+    let missing = backend.missing_table("never_made", OnlineLayout::PerChunk);
+    backend.store.check(&missing).await.unwrap();
+    for unmade in [third, missing] {
+        assert!(backend.store.write(&file(&unmade, AT), Fence(9), every_column_null(&unmade)).await.is_err());
+    }
+}
+
+/// A row of `u1` that has nothing else.
+fn every_column_null(table: &FeatureTable) -> RecordBatch {
+    let schema = table.output.arrow();
+    let column = |at: usize| -> ArrayRef {
+        match at {
+            0 => Arc::new(StringArray::from(vec!["u1"])),
+            at => datafusion::arrow::array::new_null_array(schema.field(at).data_type(), 1),
+        }
+    };
+    RecordBatch::try_new(Arc::clone(&schema), (0..schema.fields().len()).map(column).collect()).unwrap()
 }
 
 pub(in crate::online) async fn a_table_that_is_not_there_has_no_rows_and_truncate_takes_all(backend: &Backend) {

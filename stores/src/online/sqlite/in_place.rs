@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-use neartime_engine::FeatureTable;
+use neartime_engine::{FeatureTable, OutputColumn};
 use sqlx::{Row, SqliteConnection};
 
-use super::statements::Statements;
+use super::statements::{Statements, declared_type};
 use crate::StoreError;
 
 /// What a feature's table looks like now.
 pub(super) struct TableInPlace {
     /// Declared types by name; empty if there is no table.
-    pub(super) columns: HashMap<String, String>,
+    columns: HashMap<String, String>,
     primary_key: Vec<String>,
 }
 
@@ -33,8 +33,42 @@ impl TableInPlace {
         Ok(found)
     }
 
+    pub(super) fn is_missing(&self) -> bool {
+        self.columns.is_empty()
+    }
+
+    /// The measures that it lacks.
+    ///
+    /// # Errors
+    /// Invalid if it has other keys or types.
+    pub(super) fn lacks<'a>(&self, table: &'a FeatureTable) -> Result<Vec<&'a OutputColumn>, StoreError> {
+        self.check_keys(table, &Statements::new(table))?;
+        let mut lacking = Vec::new();
+        for column in table.output.values() {
+            let wanted = declared_type(column);
+            match self.columns.get(column.name.as_str()) {
+                None => lacking.push(column),
+                Some(kind) if kind == wanted => {}
+                Some(kind) => {
+                    return Err(StoreError::invalid(format!(
+                        "the online table `{}` has `{}` as {kind}, the feature has it as {wanted}: give the feature \
+                         a new name",
+                        table.name, column.name
+                    )));
+                }
+            }
+        }
+        Ok(lacking)
+    }
+
+    /// The columns that this version of the feature does not write.
+    pub(super) fn others(&self, statements: &Statements<'_>) -> Vec<&str> {
+        let bound = statements.bound();
+        self.columns.keys().map(String::as_str).filter(|column| !bound.contains(column)).collect()
+    }
+
     /// Refuses a table with another primary key.
-    pub(super) fn check_keys(&self, table: &FeatureTable, statements: &Statements<'_>) -> Result<(), StoreError> {
+    fn check_keys(&self, table: &FeatureTable, statements: &Statements<'_>) -> Result<(), StoreError> {
         let wanted = statements.primary_key();
         if self.primary_key == wanted {
             return Ok(());

@@ -26,7 +26,7 @@ use tokio::sync::mpsc::Sender;
 
 use self::in_place::TableInPlace;
 use self::rows::BoundRows;
-use self::statements::{Statements, declared_type};
+use self::statements::Statements;
 use super::OnlineStore;
 use super::rows::{BatchBuilder, OnlineRows};
 use super::{ceiled_millis, expires_at};
@@ -88,9 +88,11 @@ impl SqliteOnlineStore {
         let statements = Statements::new(table);
         let bound = statements.bound().len();
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(error)?;
+        let found = TableInPlace::look(&mut transaction, table).await.map_err(error)?;
+        let others = found.others(&statements);
         let mut done = 0;
         for size in STATEMENT_ROWS.into_iter().filter(|size| size * bound <= MAX_BOUND) {
-            let sql: Arc<str> = Arc::from(statements.upsert(size));
+            let sql: Arc<str> = Arc::from(statements.upsert(size, &others));
             while rows.rows.len() - done >= size {
                 let query = sqlx::query_with(AssertSqlSafe(Arc::clone(&sql)), rows.arguments(done, size)?);
                 query.execute(&mut *transaction).await.map_err(error)?;
@@ -132,29 +134,22 @@ impl OnlineStore for SqliteOnlineStore {
         let statements = Statements::new(table);
         let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(error)?;
         let found = TableInPlace::look(&mut transaction, table).await.map_err(error)?;
-        if found.columns.is_empty() {
+        if found.is_missing() {
             sqlx::query(AssertSqlSafe(statements.create())).execute(&mut *transaction).await.map_err(error)?;
         } else {
-            found.check_keys(table, &statements)?;
-            for column in table.output.values() {
-                match found.columns.get(column.name.as_str()) {
-                    None => {
-                        let add = AssertSqlSafe(statements.add_column(column));
-                        sqlx::query(add).execute(&mut *transaction).await.map_err(error)?;
-                    }
-                    Some(kind) if kind == declared_type(column) => {}
-                    Some(kind) => {
-                        return Err(StoreError::invalid(format!(
-                            "the online table `{}` has `{}` as {kind}, the feature has it as {}: give the feature a new name",
-                            table.name,
-                            column.name,
-                            declared_type(column)
-                        )));
-                    }
-                }
+            for column in found.lacks(table)? {
+                let add = AssertSqlSafe(statements.add_column(column));
+                sqlx::query(add).execute(&mut *transaction).await.map_err(error)?;
             }
         }
         transaction.commit().await.map_err(error)
+    }
+
+    async fn check(&self, table: &FeatureTable) -> Result<(), StoreError> {
+        let error = |error| sqlite_error(format!("looking at the online table `{}`", table.name), error);
+        let mut reader = self.readers.acquire().await.map_err(error)?;
+        let found = TableInPlace::look(&mut reader, table).await.map_err(error)?;
+        if found.is_missing() { Ok(()) } else { found.lacks(table).map(drop) }
     }
 
     async fn write(&self, file: &PartitionFile, fence: Fence, rows: RecordBatch) -> Result<(), StoreError> {
@@ -220,7 +215,7 @@ impl Question {
         let name = &self.table.name;
         let error = |error| sqlite_error(format!("reading the online table `{name}`"), error);
         let mut connection = self.readers.acquire().await.map_err(error)?;
-        if TableInPlace::look(&mut connection, &self.table).await.map_err(error)?.columns.is_empty() {
+        if TableInPlace::look(&mut connection, &self.table).await.map_err(error)?.is_missing() {
             return Ok(());
         }
         let sql = Statements::new(&self.table).select(self.chunks.is_some());

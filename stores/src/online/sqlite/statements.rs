@@ -77,14 +77,16 @@ impl<'a> Statements<'a> {
         format!("ALTER TABLE {} ADD COLUMN {}", self.name(), declaration(column))
     }
 
-    /// Writes `rows` rows, or tombstones, each only over a row whose `write_ts` is not higher.
-    pub(super) fn upsert(&self, rows: usize) -> String {
+    /// Writes `rows` rows, or tombstones, each only over a row whose `write_ts` is not higher. `others` are columns in
+    /// place that are not written: they become null.
+    pub(super) fn upsert(&self, rows: usize, others: &[&str]) -> String {
         let bound = self.bound();
         let primary_key = self.primary_key();
         let names: Vec<String> = bound.iter().map(|name| quoted(name)).collect();
         let keys: Vec<String> = primary_key.iter().map(|name| quoted(name)).collect();
         let row = format!("({})", vec!["?"; bound.len()].join(","));
-        let set: Vec<String> = names.iter().skip(keys.len()).map(|name| self.assignment(name)).collect();
+        let set = names.iter().skip(keys.len()).map(|name| self.assignment(name));
+        let set: Vec<String> = set.chain(others.iter().map(|other| format!("{} = NULL", quoted(other)))).collect();
         format!(
             "INSERT INTO {} ({}) VALUES {} ON CONFLICT ({}) DO UPDATE SET {} WHERE excluded.write_ts >= write_ts",
             self.name(),
