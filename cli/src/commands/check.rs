@@ -29,7 +29,7 @@ pub(crate) async fn execute(app: &App) -> anyhow::Result<()> {
     edges.check().await?;
     let mut refusals = connections::check(app, &edges).await;
     let mut warnings = warnings(app, &edges);
-    if let Some(report) = &report {
+    if let (Some(report), true) = (&report, refusals.is_empty()) {
         warnings.extend(air::surprises(app, report).await?);
     }
     let mut rows = Vec::new();
