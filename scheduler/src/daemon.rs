@@ -25,7 +25,7 @@ const ARMING_INTERVAL: Duration = Duration::from_secs(30);
 /// How often everything is listed, old files too.
 const FULL_LISTING_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long claims may go on after the process was asked to stop, before they are given back.
-const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
 /// The scheduler of one process.
 pub struct Scheduler {

@@ -264,7 +264,7 @@ impl Release {
 }
 
 /// The words that name a task to people.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TaskLabel {
     /// The source.
     pub source: SourceName,

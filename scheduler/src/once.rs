@@ -8,7 +8,7 @@ use neartime_tasks_db::{TaskState, TasksError};
 use tokio::sync::watch;
 
 use crate::Backoff;
-use crate::daemon::{Scheduler, Stop};
+use crate::daemon::{GRACE, Scheduler, Stop, is_stopping};
 use crate::discovery;
 use crate::worker::{SERVICE_DELAY, Turn};
 
@@ -26,6 +26,8 @@ pub struct Summary {
     pub parked_tasks: u64,
     /// Runs that are parked now.
     pub parked_runs: u64,
+    /// Whether it was asked to stop before all was done.
+    pub stopped: bool,
 }
 
 /// Why `run --once` ended before its work did.
@@ -35,7 +37,10 @@ pub enum OnceError {
     #[error(transparent)]
     Tasks(#[from] TasksError),
     /// A service stayed away for longer than the patience of the settings.
-    #[error("a service stayed away for {waited:?}, so the work is not finished; run it again once it is back: {note}")]
+    #[error(
+        "a service stayed away for {} s, so the work is not finished; run it again once it is back: {note}",
+        .waited.as_secs()
+    )]
     ServiceAway {
         /// How long it was waited for.
         waited: Duration,
@@ -81,25 +86,64 @@ impl Scheduler {
     /// # Errors
     /// What the task database refuses, or a service that stays away.
     pub async fn run_once(&self) -> Result<Summary, OnceError> {
-        self.edges.declare().await?;
-        if let Err(error) = self.edges.offline.sweep().await {
-            tracing::warn!(error = chain(&error), "old temporary files could not be removed");
+        self.run_once_until(std::future::pending()).await
+    }
+
+    /// The same, but ends early once `shutdown` resolves: what is claimed is finished or given back, so that whoever
+    /// comes next need not wait for a lease to run out.
+    ///
+    /// # Errors
+    /// As those of [`Self::run_once`].
+    pub async fn run_once_until(&self, shutdown: impl Future<Output = ()> + Send) -> Result<Summary, OnceError> {
+        let (stop, stopping) = watch::channel(Stop::Work);
+        let life = self.once(stopping);
+        tokio::pin!(life);
+        tokio::select! {
+            done = &mut life => return done,
+            () = shutdown => tracing::info!("stopping: no new work is taken"),
         }
-        let mut summary = self.discover_everything().await?;
-        for queue in &self.edges.queues {
-            self.with_patience(|| self.receive_all(queue)).await?;
+        stop.send_replace(Stop::TakeNothing);
+        if let Ok(done) = tokio::time::timeout(GRACE, &mut life).await {
+            return done;
         }
-        for stream in self.edges.streams.iter().filter_map(|stream| self.streaming(stream)) {
-            self.with_patience(|| stream.clone().read_all()).await?;
-        }
+        stop.send_replace(Stop::GiveBack);
+        life.await
+    }
+
+    async fn once(&self, stopping: watch::Receiver<Stop>) -> Result<Summary, OnceError> {
+        let mut stopped = stopping.clone();
+        let mut summary = tokio::select! {
+            found = self.find_everything() => found?,
+            // What was found and not registered yet the next run finds again.
+            _ = stopped.wait_for(|stop| *stop != Stop::Work) => {
+                return Ok(Summary { stopped: true, ..Summary::default() });
+            }
+        };
         self.arm_missing_runs().await?;
-        self.drain().await?;
+        self.drain(&stopping).await?;
         for count in self.edges.tasks.counts().await? {
             if count.state == TaskState::Parked {
                 summary.parked_tasks += count.tasks;
             }
         }
         summary.parked_runs = self.edges.tasks.features().await?.iter().map(|feature| feature.parked).sum();
+        summary.stopped = is_stopping(&stopping);
+        Ok(summary)
+    }
+
+    /// Lists all locations, empties all queues, and reads all streams to their ends.
+    async fn find_everything(&self) -> Result<Summary, OnceError> {
+        self.edges.declare().await?;
+        if let Err(error) = self.edges.offline.sweep().await {
+            tracing::warn!(error = chain(&error), "old temporary files could not be removed");
+        }
+        let summary = self.discover_everything().await?;
+        for queue in &self.edges.queues {
+            self.with_patience(|| self.receive_all(queue)).await?;
+        }
+        for stream in self.edges.streams.iter().filter_map(|stream| self.streaming(stream)) {
+            self.with_patience(|| stream.clone().read_all()).await?;
+        }
         Ok(summary)
     }
 
@@ -134,17 +178,16 @@ impl Scheduler {
     }
 
     /// Works until nothing is due and nobody holds a claim: a claim of a process that was killed is taken over when
-    /// its lease ends.
-    async fn drain(&self) -> Result<(), OnceError> {
-        let (_stop, stopping) = watch::channel(Stop::Work);
+    /// its lease ends. Asked to stop, it ends with the claims that it holds.
+    async fn drain(&self, stopping: &watch::Receiver<Stop>) -> Result<(), OnceError> {
         let workers = (0..self.settings.workers).map(|_| self.drain_with_one(stopping.clone()));
         futures::future::try_join_all(workers).await.map(drop)
     }
 
     async fn drain_with_one(&self, stopping: watch::Receiver<Stop>) -> Result<(), OnceError> {
-        let worker = self.worker(Backoff::None, stopping);
+        let worker = self.worker(Backoff::None, stopping.clone());
         let mut away = Away::default();
-        loop {
+        while !is_stopping(&stopping) {
             match worker.turn().await {
                 Ok(Turn::Worked) => away = Away::default(),
                 Ok(Turn::ServiceAway(note)) => {
@@ -162,6 +205,7 @@ impl Scheduler {
                 Err(error) => return Err(error.into()),
             }
         }
+        Ok(())
     }
 
     /// Whether nobody holds a claim, and nothing waits that a service's absence put off.

@@ -1,15 +1,16 @@
 //! `neartime run`: the daemon, and everything that is due now.
 
+use std::collections::HashSet;
 use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use neartime_model::chain;
-use neartime_scheduler::{Event, Observer, Scheduler, Summary};
-use neartime_tasks_db::TasksDb;
+use neartime_scheduler::{Event, Observer, Scheduler, Summary, TaskLabel};
+use neartime_tasks_db::{TaskState, TasksDb};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -33,31 +34,37 @@ pub(crate) struct Ran {
     pub(crate) summary: Summary,
     /// Whole files that this run quarantined.
     pub(crate) quarantined_files: u64,
+    /// Tasks that are done, each counted once however many claims it took.
     pub(crate) completed_tasks: u64,
+    /// Lines read by all claims.
     pub(crate) lines: u64,
 }
 
-/// Processes all that is due now.
-pub(crate) async fn run_once(app: &App) -> anyhow::Result<Ran> {
+/// Processes all that is due now, or what is under way when `shutdown` resolves.
+pub(crate) async fn run_once(app: &App, shutdown: impl Future<Output = ()> + Send) -> anyhow::Result<Ran> {
     let tally = Arc::new(Tally::new());
     let observer: Arc<dyn Observer> = Arc::clone(&tally) as Arc<dyn Observer>;
-    let edges = app.ready_edges(app.registry()?, observer).await?;
+    let mut shutdown = pin!(shutdown);
+    let edges = tokio::select! {
+        edges = app.ready_edges(app.registry()?, observer) => edges?,
+        () = &mut shutdown => return Ok(tally.ran(Summary { stopped: true, ..Summary::default() })),
+    };
     let tasks = Arc::clone(&edges.tasks);
     let scheduler = Scheduler::new(edges, app.settings()).context("could not start the scheduler")?;
-    let summary = scheduler.run_once().await;
+    let summary = scheduler.run_once_until(shutdown).await;
     tally.progress.finish();
     tasks.close().await;
-    Ok(Ran {
-        summary: summary?,
-        quarantined_files: tally.quarantined_files.load(Ordering::SeqCst),
-        completed_tasks: tally.completed_tasks.load(Ordering::SeqCst),
-        lines: tally.lines.load(Ordering::SeqCst),
-    })
+    Ok(tally.ran(summary?))
 }
 
 async fn once(app: &App) -> anyhow::Result<ExitCode> {
-    let ran = run_once(app).await?;
-    let Summary { matched, unmatched, parked_tasks, parked_runs, .. } = ran.summary;
+    let asked = stop_signal()?;
+    let shutdown = async {
+        asked.await;
+        eprintln!("stopping: what is claimed is finished, or given back after ten seconds");
+    };
+    let ran = run_once(app, shutdown).await?;
+    let Summary { matched, unmatched, parked_tasks, parked_runs, stopped } = ran.summary;
     eprintln!("{matched} files found, {} tasks completed, {} lines read", ran.completed_tasks, ran.lines);
     if unmatched > 0 {
         eprintln!("{unmatched} files fit no layout and were left alone (`neartime check` shows them)");
@@ -67,6 +74,10 @@ async fn once(app: &App) -> anyhow::Result<ExitCode> {
     }
     if ran.quarantined_files > 0 {
         eprintln!("quarantined: {} whole files (`neartime quarantine list`)", ran.quarantined_files);
+    }
+    if stopped {
+        eprintln!("stopped before everything was done: run it again to go on");
+        return Ok(ExitCode::SUCCESS);
     }
     let is_finished = parked_tasks + parked_runs + ran.quarantined_files == 0;
     Ok(if is_finished { ExitCode::SUCCESS } else { ExitCode::from(exit::UNFINISHED) })
@@ -155,7 +166,7 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send> {
 struct Tally {
     progress: Progress,
     quarantined_files: AtomicU64,
-    completed_tasks: AtomicU64,
+    completed_tasks: Mutex<HashSet<TaskLabel>>,
     lines: AtomicU64,
 }
 
@@ -164,8 +175,26 @@ impl Tally {
         Self {
             progress: Progress::begin("looking for files"),
             quarantined_files: AtomicU64::new(0),
-            completed_tasks: AtomicU64::new(0),
+            completed_tasks: Mutex::default(),
             lines: AtomicU64::new(0),
+        }
+    }
+
+    /// Notes that a claim ended; gives how many tasks are done.
+    fn ended(&self, task: &TaskLabel, state: TaskState) -> u64 {
+        let mut completed = self.completed_tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if state == TaskState::Done {
+            completed.insert(task.clone());
+        }
+        completed.len() as u64
+    }
+
+    fn ran(&self, summary: Summary) -> Ran {
+        Ran {
+            summary,
+            quarantined_files: self.quarantined_files.load(Ordering::SeqCst),
+            completed_tasks: self.completed_tasks.lock().unwrap_or_else(PoisonError::into_inner).len() as u64,
+            lines: self.lines.load(Ordering::SeqCst),
         }
     }
 }
@@ -173,8 +202,8 @@ impl Tally {
 impl Observer for Tally {
     fn observe(&self, event: &Event) {
         match event {
-            Event::Completed { task, read, .. } => {
-                let tasks = self.completed_tasks.fetch_add(1, Ordering::SeqCst) + 1;
+            Event::Completed { task, state, read, .. } => {
+                let tasks = self.ended(task, *state);
                 let lines = self.lines.fetch_add(read.lines, Ordering::SeqCst) + read.lines;
                 self.progress.tell(format_args!("{tasks} tasks, {lines} lines: {task}"));
             }

@@ -94,7 +94,7 @@ impl Story {
 
     async fn process(&mut self, what: &str) -> anyhow::Result<Ran> {
         let started = Instant::now();
-        let ran = run::run_once(&self.app).await?;
+        let ran = run::run_once(&self.app, std::future::pending()).await?;
         let took = started.elapsed().as_secs_f64();
         output::line(format_args!("{what}: {} tasks, {} lines, {took:.1} s", ran.completed_tasks, ran.lines))?;
         self.expect("parked tasks", &ran.summary.parked_tasks, &0);
