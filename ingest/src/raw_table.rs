@@ -5,6 +5,7 @@
 //! source is filled from a stream, of which only registered files count.
 
 mod range;
+mod scan;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -19,6 +20,7 @@ use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use neartime_model::{Chunk, FileKey, FilePath};
@@ -30,6 +32,7 @@ use crate::report::ReadReport;
 use crate::reservoir::Ledger;
 use crate::source::Source;
 use range::ChunkRange;
+use scan::RawScan;
 
 /// Batches of a task that are held back until all of its files have proved whole.
 const MAX_HELD: usize = 64;
@@ -128,14 +131,18 @@ impl TableProvider for RawTable {
         for (at, ((chunk, _), files)) in tasks.into_iter().enumerate() {
             parts[at % partitions].push((chunk, files));
         }
-        let part = |tasks| {
+        let metrics = ExecutionPlanMetricsSet::new();
+        let part = |(partition, tasks)| {
             let (source, schema) = (Arc::clone(&self.source), Arc::clone(&schema));
-            Arc::new(RawPart { source, schema, wanted: wanted.clone(), tasks }) as Arc<dyn PartitionStream>
+            let scanned_bytes = MetricBuilder::new(&metrics).counter("bytes_scanned", partition);
+            let part = RawPart { source, schema, wanted: wanted.clone(), tasks, scanned_bytes };
+            Arc::new(part) as Arc<dyn PartitionStream>
         };
-        let parts = parts.into_iter().map(part).collect();
+        let parts = parts.into_iter().enumerate().map(part).collect();
         // A filter above may drop rows that the limit counts: then it is not ours to apply.
         let limit = limit.filter(|_| filters.is_empty());
-        Ok(Arc::new(StreamingTableExec::try_new(schema, parts, None, [], false, limit)?))
+        let streams = StreamingTableExec::try_new(schema, parts, None, [], false, limit)?;
+        Ok(Arc::new(RawScan { streams, metrics }))
     }
 }
 
@@ -146,6 +153,8 @@ struct RawPart {
     schema: SchemaRef,
     wanted: Wanted,
     tasks: Vec<(Chunk, Vec<InputFile>)>,
+    /// As stored, of files that were read to their ends.
+    scanned_bytes: Count,
 }
 
 impl PartitionStream for RawPart {
@@ -157,11 +166,12 @@ impl PartitionStream for RawPart {
         let mut builder = RecordBatchReceiverStreamBuilder::new(Arc::clone(&self.schema), 2);
         let rows = builder.tx();
         let (source, wanted, tasks) = (Arc::clone(&self.source), self.wanted.clone(), self.tasks.clone());
+        let scanned_bytes = self.scanned_bytes.clone();
         builder.spawn(async move {
             for (chunk, files) in tasks {
                 let request = ReadRequest::new(chunk, files, wanted.clone());
                 let batch_rows = context.session_config().batch_size().min(DEFAULT_BATCH_ROWS);
-                let task = RawTask { source: &source, context: &context, rows: &rows };
+                let task = RawTask { source: &source, context: &context, rows: &rows, scanned_bytes: &scanned_bytes };
                 match task.read(ReadRequest { batch_rows, ..request }).await {
                     Err(ReadError::Cancelled) => return Ok(()),
                     result => result.map_err(external)?,
@@ -178,6 +188,7 @@ struct RawTask<'a> {
     source: &'a Arc<Source>,
     context: &'a Arc<TaskContext>,
     rows: &'a tokio::sync::mpsc::Sender<Result<RecordBatch>>,
+    scanned_bytes: &'a Count,
 }
 
 impl RawTask<'_> {
@@ -230,8 +241,9 @@ impl RawTask<'_> {
         self.rows.send(Ok(batch)).await.map_err(|_| ReadError::Cancelled)
     }
 
-    /// Tells the log what the rules for lines refused.
+    /// Tells what was read, and the log what the rules for lines refused.
     fn tell(&self, request: &ReadRequest, report: &ReadReport) {
+        self.scanned_bytes.add(usize::try_from(report.bytes_read).unwrap_or(usize::MAX));
         let source = &self.source.name;
         for (reason, count) in &report.counts {
             tracing::warn!(%source, chunk = %request.chunk.start(), %reason, count, "raw lines or values refused");

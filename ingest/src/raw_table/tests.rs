@@ -132,3 +132,16 @@ async fn repeated_events_count_once_within_a_task() {
     let (context, _) = context(FILES, |spec| spec.unique = Some("user".to_owned())).await;
     assert_eq!(answer(&context, "select n from raw.edits order by n").await, ["1", "2", "4", "5"]);
 }
+
+#[tokio::test]
+async fn a_plan_tells_the_stored_bytes_that_it_read() {
+    let (context, _) = context(FILES, |_| {}).await;
+    let plan = context.sql("select * from raw.edits").await.unwrap().create_physical_plan().await.unwrap();
+    datafusion::physical_plan::collect(Arc::clone(&plan), context.task_ctx()).await.unwrap();
+    assert_eq!(scanned(&*plan), FILES.iter().map(|(_, text)| text.len()).sum::<usize>());
+}
+
+fn scanned(plan: &dyn ExecutionPlan) -> usize {
+    let own = plan.metrics().and_then(|metrics| metrics.sum_by_name("bytes_scanned"));
+    own.map_or(0, |value| value.as_usize()) + plan.children().into_iter().map(|child| scanned(&**child)).sum::<usize>()
+}
