@@ -33,6 +33,17 @@ pub(crate) struct FileChanged {
     pub(crate) path: Path,
 }
 
+/// The file is no Parquet any more, or never was.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{path} is no readable Parquet file: `neartime backfill` makes it again; if it is not neartime's, take it away"
+)]
+pub(crate) struct Unreadable {
+    path: Path,
+    #[source]
+    cause: ParquetError,
+}
+
 /// What a reader tells whoever set it up, and what it may share with other readers.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ReadWatch {
@@ -100,6 +111,14 @@ impl PinnedReader {
         }
     }
 
+    fn footer_error(&self, error: ParquetError) -> ParquetError {
+        match error {
+            // What the store said.
+            ParquetError::External(_) => error,
+            cause => ParquetError::External(Box::new(Unreadable { path: self.meta.location.clone(), cause })),
+        }
+    }
+
     fn cached_footer(&self) -> Option<Arc<ParquetMetaData>> {
         let entry = self.watch.footers.as_ref()?.get(&self.meta.location)?;
         if entry.meta.e_tag != self.meta.e_tag || !entry.is_valid_for(&self.meta) {
@@ -144,6 +163,6 @@ impl AsyncFileReader for PinnedReader {
         &'a mut self,
         _options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>>> {
-        self.load_footer().boxed()
+        async move { self.load_footer().await.map_err(|error| self.footer_error(error)) }.boxed()
     }
 }

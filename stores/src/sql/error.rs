@@ -1,9 +1,15 @@
 //! DataFusion's errors by what the caller should do.
 
+use std::error::Error;
+
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
 use crate::StoreError;
+use crate::offline::Unreadable;
+
+/// Advice of DataFusion's that nobody can follow here.
+const NO_ADVICE: &str = " or disable the datafusion.sql_parser.enable_ident_normalization configuration";
 
 /// Sorts the error of a query: the SQL is at fault, a store is away, or something failed.
 pub(super) fn query_error(error: DataFusionError) -> StoreError {
@@ -16,7 +22,10 @@ pub(super) fn query_error(error: DataFusionError) -> StoreError {
     };
     let attempted = "running the query";
     // The whole error as text: its own sources repeat what it says itself.
-    let text = error.find_root().strip_backtrace();
+    let text = error.find_root().strip_backtrace().replace(NO_ADVICE, "");
+    if let Some(unreadable) = causes(&error).find(|cause| cause.is::<Unreadable>()) {
+        return StoreError::failed(attempted, neartime_model::chain(unreadable));
+    }
     if is_away(&error) {
         return StoreError::unavailable(attempted, text);
     }
@@ -51,12 +60,10 @@ fn is_of_values(error: &ArrowError) -> bool {
 }
 
 fn is_away(error: &DataFusionError) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<object_store::Error>() || error.is::<std::io::Error>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    causes(error).any(|cause| cause.is::<object_store::Error>() || cause.is::<std::io::Error>())
+}
+
+/// The error and what it came from, one after another.
+fn causes(error: &DataFusionError) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(Some(error as &(dyn Error + 'static)), |&error| error.source())
 }

@@ -20,6 +20,8 @@ use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::FutureExt;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as Ast;
 use neartime_engine::FeatureTable;
 
 use super::error::query_error;
@@ -207,4 +209,26 @@ fn scanned_bytes(plan: &dyn ExecutionPlan) -> u64 {
     let own = plan.metrics().and_then(|metrics| metrics.sum_by_name("bytes_scanned"));
     let below: u64 = plan.children().into_iter().map(|child| scanned_bytes(&**child)).sum();
     own.map_or(0, |value| value.as_usize() as u64) + below
+    if !only_asks(&statement) {
+        return Err(StoreError::invalid("sql only reads here: select, values, explain, describe, show"));
+    }
 }
+/// Whether a statement changes nothing. Planning refuses the others too, but the names of tables that they would make
+/// would be looked for first.
+fn only_asks(statement: &Statement) -> bool {
+    match statement {
+        Statement::Explain(_) => true,
+        Statement::Statement(statement) => matches!(
+            **statement,
+            Ast::Query(_)
+                | Ast::Explain { .. }
+                | Ast::ExplainTable { .. }
+                | Ast::ShowTables { .. }
+                | Ast::ShowColumns { .. }
+                | Ast::ShowFunctions { .. }
+                | Ast::ShowVariable { .. }
+        ),
+        _ => false,
+    }
+}
+

@@ -393,3 +393,5 @@ async fn a_table_without_files_is_empty() {
     let answer = tree.session(&[&table]).query("select count(*) from features_store.user_num_posts").await.unwrap();
     assert_eq!(number(&answer), 0);
 }
+    let text = neartime_model::chain(&error);
+    assert!(text.contains(path.strip_prefix("/").unwrap().to_str().unwrap()) && text.contains("backfill"), "{text}");
