@@ -22,4 +22,4 @@ pub use offline::{
 #[cfg(feature = "cassandra")]
 pub use online::{CassandraOnlineStore, CassandraOptions};
 pub use online::{OnlinePublished, OnlineStore, Rebuilt, SqliteOnlineStore, lookup, publish_online, rebuild_latest};
-pub use sql::{Answer, SqlSession};
+pub use sql::{Answer, HeldRows, SqlSession};

@@ -1,5 +1,6 @@
 //! `neartime sql`: the features store, the raw files and the quarantine as tables.
 
+use anyhow::Context as _;
 use neartime_stores::Answer;
 
 use crate::app::App;
@@ -7,10 +8,12 @@ use crate::args::SqlArgs;
 use crate::output::{Rows, names};
 
 pub(crate) async fn execute(app: &App, args: SqlArgs) -> anyhow::Result<()> {
-    let answer = answer(app, &args.query).await?;
-    let mut rows = Rows::begin(app.format(), &names(&answer.schema), args.limit.limit)?;
-    for batch in &answer.batches {
-        if !rows.batch(batch)? {
+    let limit = args.limit.limit;
+    let answer = app.session().await?.query_large(&args.query, limit).await?;
+    let mut rows = Rows::begin(app.format(), &names(&answer.schema), limit)?;
+    for batch in answer.batches {
+        let batch = batch.context("could not read the rows of the answer that were put on disk")?;
+        if !rows.batch(&batch)? {
             break;
         }
     }

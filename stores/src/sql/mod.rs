@@ -1,6 +1,7 @@
 //! SQL over the features store.
 
 mod error;
+mod held;
 mod partitions;
 mod session;
 mod snapshot;
@@ -8,4 +9,5 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use held::HeldRows;
 pub use session::{Answer, SqlSession};

@@ -16,15 +16,17 @@ use datafusion::catalog::{
 use datafusion::common::{Result as DataFusionResult, TableReference};
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
+use datafusion::logical_expr::LogicalPlan as Plan;
+use datafusion::physical_plan::{ExecutionPlan, collect, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use futures::FutureExt;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Ast;
+use futures::FutureExt;
 use neartime_engine::FeatureTable;
 
 use super::error::query_error;
+use super::held::{HELD_BYTES, HeldRows};
 use super::snapshot::Snapshot;
 use super::table::FeatureTableProvider;
 use crate::{FeaturesStore, StoreError};
@@ -52,11 +54,11 @@ pub struct SqlSession {
 
 /// What a query gave, and what it cost.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Answer<R = Vec<RecordBatch>> {
     /// The columns, also where there are no rows.
     pub schema: SchemaRef,
     /// The rows.
-    pub batches: Vec<RecordBatch>,
+    pub batches: R,
     /// Time from planning to the last row.
     pub elapsed: Duration,
     /// Bytes fetched from files.
@@ -100,7 +102,27 @@ impl SqlSession {
     /// # Errors
     /// Invalid if the SQL is wrong, names an unknown table, or would change anything; Unavailable if a store is away.
     pub async fn query(&self, sql: &str) -> Result<Answer, StoreError> {
-        self.consistently(|context| async move { run(&context, sql).await }).await
+        self.consistently(|context| async move { run(&context, sql, None, collect).await }).await
+    }
+
+    /// Runs one statement that may give any number of rows, `limit` at most: those that are many wait on disk.
+    ///
+    /// # Errors
+    /// As those of [`Self::query`].
+    pub async fn query_large(&self, sql: &str, limit: Option<usize>) -> Result<Answer<HeldRows>, StoreError> {
+        self.query_holding(sql, limit, HELD_BYTES).await
+    }
+
+    pub(super) async fn query_holding(
+        &self,
+        sql: &str,
+        limit: Option<usize>,
+        most: usize,
+    ) -> Result<Answer<HeldRows>, StoreError> {
+        let hold = async |plan, task: Arc<TaskContext>| {
+            HeldRows::collect(execute_stream(plan, Arc::clone(&task))?, &task.runtime_env(), most).await
+        };
+        self.consistently(|context| async move { run(&context, sql, limit, hold).await }).await
     }
 
     /// Runs plans over one version of each file: `work` gets a fresh context, and is called again with another if it
@@ -154,11 +176,24 @@ fn schema_of(catalog: &MemoryCatalogProvider, name: &str) -> DataFusionResult<Ar
     Ok(schema)
 }
 
-async fn run(context: &SessionContext, sql: &str) -> Result<Answer, StoreError> {
+async fn run<R, F>(
+    context: &SessionContext,
+    sql: &str,
+    limit: Option<usize>,
+    collect: impl FnOnce(Arc<dyn ExecutionPlan>, Arc<TaskContext>) -> F,
+) -> Result<Answer<R>, StoreError>
+where
+    F: Future<Output = DataFusionResult<R>>,
+{
     let started = std::time::Instant::now();
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     check_tables(context, sql)?;
-    let frame = context.sql_with_options(sql, read_only).await.map_err(query_error)?;
+    let mut frame = context.sql_with_options(sql, read_only).await.map_err(query_error)?;
+    // What tells of a plan stays on top of it.
+    let tells = matches!(frame.logical_plan(), Plan::Explain(_) | Plan::Analyze(_) | Plan::DescribeTable(_));
+    if limit.is_some() && !tells {
+        frame = frame.limit(0, limit).map_err(query_error)?;
+    }
     let schema = Arc::clone(frame.schema().inner());
     let task = Arc::new(frame.task_ctx());
     let plan = frame.create_physical_plan().await.map_err(query_error)?;
@@ -174,6 +209,9 @@ fn check_tables(context: &SessionContext, sql: &str) -> Result<(), StoreError> {
     let state = context.state();
     let dialect = state.config_options().sql_parser.dialect;
     let statement = state.sql_to_statement(sql, &dialect).map_err(query_error)?;
+    if !only_asks(&statement) {
+        return Err(StoreError::invalid("sql only reads here: select, values, explain, describe, show"));
+    }
     let known = known_tables(context);
     for reference in state.resolve_table_references(&statement).map_err(query_error)? {
         let named = match &reference {
@@ -189,6 +227,25 @@ fn check_tables(context: &SessionContext, sql: &str) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Whether a statement changes nothing. Planning refuses the others too, but the names of tables that they would make
+/// would be looked for first.
+fn only_asks(statement: &Statement) -> bool {
+    match statement {
+        Statement::Explain(_) => true,
+        Statement::Statement(statement) => matches!(
+            **statement,
+            Ast::Query(_)
+                | Ast::Explain { .. }
+                | Ast::ExplainTable { .. }
+                | Ast::ShowTables { .. }
+                | Ast::ShowColumns { .. }
+                | Ast::ShowFunctions { .. }
+                | Ast::ShowVariable { .. }
+        ),
+        _ => false,
+    }
 }
 
 /// The names under which tables can be asked for, sorted.
@@ -209,26 +266,4 @@ fn scanned_bytes(plan: &dyn ExecutionPlan) -> u64 {
     let own = plan.metrics().and_then(|metrics| metrics.sum_by_name("bytes_scanned"));
     let below: u64 = plan.children().into_iter().map(|child| scanned_bytes(&**child)).sum();
     own.map_or(0, |value| value.as_usize() as u64) + below
-    if !only_asks(&statement) {
-        return Err(StoreError::invalid("sql only reads here: select, values, explain, describe, show"));
-    }
 }
-/// Whether a statement changes nothing. Planning refuses the others too, but the names of tables that they would make
-/// would be looked for first.
-fn only_asks(statement: &Statement) -> bool {
-    match statement {
-        Statement::Explain(_) => true,
-        Statement::Statement(statement) => matches!(
-            **statement,
-            Ast::Query(_)
-                | Ast::Explain { .. }
-                | Ast::ExplainTable { .. }
-                | Ast::ShowTables { .. }
-                | Ast::ShowColumns { .. }
-                | Ast::ShowFunctions { .. }
-                | Ast::ShowVariable { .. }
-        ),
-        _ => false,
-    }
-}
-

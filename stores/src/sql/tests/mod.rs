@@ -5,6 +5,7 @@ mod tree;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray, TimestampMillisecondArray};
+use datafusion::arrow::compute::{concat_batches, sum};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema, TimeUnit};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::arrow::util::pretty::pretty_format_batches;
@@ -282,12 +283,50 @@ async fn no_answer_mixes_two_versions_of_a_file() {
         tree.publish(&file, 1, &of(1)).await;
 
         let session = tree.session(&[&table]);
-        tree.replace_on_first_read(&file, second);
+        tree.replace_on_first_read(&file, second.clone());
         let sql = "select min(a.actions_count), max(b.actions_count), count(*) from features_store.user_num_posts a \
                    join features_store.user_num_posts b on a.id = b.id";
         let answer = session.query(sql).await.unwrap();
         let cell = |index: usize| answer.batches[0].column(index).as_primitive::<Int64Type>().value(0);
         assert_eq!((cell(0), cell(1), cell(2)), (2, 2, 40_000));
+
+        // Nor one that begins to wait on disk before the file is replaced.
+        tree.store.objects().delete(&tree.location_of(&file)).await.unwrap();
+        tree.publish(&file, 1, &of(1)).await;
+        let session = tree.session(&[&table]);
+        tree.replace_on_first_read(&file, second);
+        let sql = "select actions_count from features_store.user_num_posts";
+        let answer = session.query_holding(sql, None, 0).await.unwrap();
+        let sums = answer.batches.map(|batch| sum(batch.unwrap().column(0).as_primitive::<Int64Type>()).unwrap());
+        assert_eq!(sums.sum::<i64>(), 80_000);
+    }
+}
+
+#[tokio::test]
+async fn large_answers_wait_on_disk_and_are_the_same() {
+    let tree = Tree::new();
+    let table = table("user_num_posts", OnlineLayout::PerChunk);
+    for minute in ["10", "20", "30"] {
+        tree.publish(&file(&table, &format!("2018-08-01T10:{minute}:00Z")), 1, &crate::testing::users(0..9_000)).await;
+    }
+    let session = tree.session(&[&table]);
+    let sql = "select * from features_store.user_num_posts order by id, data_chunk";
+    let whole = session.query(sql).await.unwrap();
+    let concat = |batches: &[RecordBatch]| concat_batches(&whole.schema, batches).unwrap();
+    let expected = concat(&whole.batches);
+    assert_eq!(expected.num_rows(), 27_000);
+    for (most, on_disk) in [(0, true), (300_000, true), (usize::MAX, false)] {
+        let answer = session.query_holding(sql, None, most).await.unwrap();
+        let path = answer.batches.file();
+        assert_eq!(path.is_some(), on_disk, "{most}");
+        assert_eq!(concat(&answer.batches.collect::<Result<Vec<_>, _>>().unwrap()), expected, "{most}");
+        assert!(path.is_none_or(|path| !path.exists()), "the file goes with the answer");
+        let few = session.query_holding(sql, Some(10), most).await.unwrap();
+        assert_eq!(concat(&few.batches.collect::<Result<Vec<_>, _>>().unwrap()), expected.slice(0, 10));
+    }
+    for (sql, rows) in [("explain select 1", 2), ("select count(*) from features_store.user_num_posts", 1)] {
+        let answer = session.query_holding(sql, Some(5), 0).await.unwrap();
+        assert_eq!(answer.batches.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), rows, "{sql}");
     }
 }
 
@@ -384,6 +423,8 @@ async fn a_corrupt_file_is_an_error() {
     std::fs::write(&path, b"").unwrap();
     let error = tree.session(&[&table]).query("select * from features_store.user_num_posts").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Failed, "{error:?}");
+    let text = neartime_model::chain(&error);
+    assert!(text.contains(path.strip_prefix("/").unwrap().to_str().unwrap()) && text.contains("backfill"), "{text}");
 }
 
 #[tokio::test]
@@ -393,5 +434,3 @@ async fn a_table_without_files_is_empty() {
     let answer = tree.session(&[&table]).query("select count(*) from features_store.user_num_posts").await.unwrap();
     assert_eq!(number(&answer), 0);
 }
-    let text = neartime_model::chain(&error);
-    assert!(text.contains(path.strip_prefix("/").unwrap().to_str().unwrap()) && text.contains("backfill"), "{text}");
