@@ -60,10 +60,16 @@ pub(crate) fn execute(global: &Global, features: &[Arc<dyn Feature>], args: &Ini
 }
 
 fn propose(sample: &Sample, target: &Path) -> anyhow::Result<Proposal> {
+    let path = sample.path.display();
+    if shape::is_one_json_text(&sample.lines) {
+        let text = format!(
+            "{path} has no JSON object a line: `jq -c '.[]'` makes such lines of a list, `jq -c .` of objects over several"
+        );
+        return Err(Invalid(text).into());
+    }
     let Some((shape, columns)) = shape::recognise(&sample.lines) else {
         let text = format!(
-            "the lines of {} are no JSON objects, no delimited fields and no web server log: describe them by a `pattern`",
-            sample.path.display()
+            "the lines of {path} are no JSON objects, no delimited fields and no web server log: describe them by a `pattern`"
         );
         return Err(Invalid(text).into());
     };
@@ -117,7 +123,10 @@ impl Proposal {
     /// The column that a first feature counts by: a user, else any id, else any text.
     fn entity(&self) -> Option<&Column> {
         let texts = || self.columns.iter().filter(|column| column.kind == Kind::String);
-        let is_user = |column: &&Column| column.name.to_ascii_lowercase().contains("user") || column.name == "uid";
+        let is_user = |column: &&Column| {
+            let name = column.name.to_ascii_lowercase();
+            name == "uid" || (name.contains("user") && !name.contains("agent"))
+        };
         let ids = || texts().filter(|column| kind::is_id(&column.name));
         ids().find(is_user).or_else(|| ids().next()).or_else(|| texts().find(is_user)).or_else(|| texts().next())
     }

@@ -30,6 +30,9 @@ impl Sample {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Err(Invalid(format!("there is no file {}", path.display())).into());
             }
+            Ok(file) if file.metadata().is_ok_and(|metadata| metadata.is_dir()) => {
+                return Err(Invalid(format!("{} is a folder: name some of the files in it", path.display())).into());
+            }
             file => BufReader::new(file.with_context(attempt)?),
         };
         let mut bytes = Vec::new();

@@ -50,6 +50,12 @@ pub(super) fn recognise(lines: &[String]) -> Option<(Shape, Vec<Column>)> {
     json(lines).or_else(|| pattern(lines)).or_else(|| delimited(lines))
 }
 
+/// Whether they are a list of objects, or objects over several lines each: JSON, but no object a line.
+pub(super) fn is_one_json_text(lines: &[String]) -> bool {
+    let begin: String = lines[0].chars().filter(|character| !character.is_whitespace()).take(2).collect();
+    matches!(begin.as_str(), "[" | "[{" | "{" | "{\"") && json(lines).is_none()
+}
+
 fn mostly(fitting: usize, lines: &[String]) -> bool {
     fitting > 0 && fitting * 10 >= lines.len() * FITTING_OF_TEN
 }
@@ -113,7 +119,13 @@ fn pattern(lines: &[String]) -> Option<(Shape, Vec<Column>)> {
         mostly(lines.iter().filter(|line| pattern.matches(line.as_bytes())).count(), lines).then_some(*name)
     };
     let name = PATTERNS.iter().find_map(fits)?;
-    let has = |column: &&(&str, Kind)| name == "apache_combined" || column.0 != "user_agent";
+    // Few servers know their users: the third word is `-` then.
+    let is_anonymous = lines.iter().all(|line| line.split(' ').nth(2).is_none_or(|user| user == "-"));
+    let has = |column: &&(&str, Kind)| match column.0 {
+        "user_agent" => name == "apache_combined",
+        "user" => !is_anonymous,
+        _ => true,
+    };
     let column = |(name, kind): &(&str, Kind)| Column { name: (*name).to_owned(), kind: *kind, from: None };
     Some((Shape::Pattern(name), PATTERN_COLUMNS.iter().filter(has).map(column).collect()))
 }
@@ -221,6 +233,25 @@ mod tests {
         assert_eq!(recognise(&lines(line)).unwrap().0, Shape::Pattern("apache_common"));
         let combined = format!("{line} \"http://x\" \"Mozilla/5.0\"");
         assert_eq!(recognise(&lines(&combined)).unwrap().0, Shape::Pattern("apache_combined"));
+    }
+
+    #[test]
+    fn a_log_without_users_has_no_such_column() {
+        let line =
+            |user: &str| format!("10.0.0.1 - {user} [10/Oct/2018:13:55:36 -0700] \"GET /a HTTP/1.0\" 200 2326\n");
+        let has_user = |text: &str| recognise(&lines(text)).unwrap().1.iter().any(|column| column.name == "user");
+        assert!(!has_user(&line("-")));
+        assert!(has_user(&format!("{}{}", line("-"), line("bob"))));
+    }
+
+    #[test]
+    fn json_that_is_not_an_object_a_line_is_told() {
+        for text in ["[{\"a\": 1}, {\"a\": 2}]", "[\n {\"a\": 1}\n]", "{\n \"a\": 1\n}", "{ \"a\": 1,\n \"b\": 2 }"] {
+            assert!(is_one_json_text(&lines(text)), "{text}");
+        }
+        for text in ["{\"a\": 1}\n{\"a\": 2}", "{d0e1},1\n{d0e2},2", "[10/Oct/2018],x", "a,b\n1,2"] {
+            assert!(!is_one_json_text(&lines(text)), "{text}");
+        }
     }
 
     #[test]

@@ -65,9 +65,14 @@ fn what_cannot_be_told_is_said() {
     let site = empty();
     fs::write(site.path().join("story.txt"), "Once upon a time\nthere was a file\n").unwrap();
     fs::write(site.path().join("empty.json"), "").unwrap();
-    for (file, text) in
-        [("story.txt", "describe them by a `pattern`"), ("empty.json", "has no line"), ("gone", "no file gone")]
-    {
+    fs::write(site.path().join("list.json"), "[\n  {\"a\": \"b\"}\n]\n").unwrap();
+    for (file, text) in [
+        ("story.txt", "describe them by a `pattern`"),
+        ("empty.json", "has no line"),
+        ("gone", "no file gone"),
+        ("list.json", "jq -c '.[]'"),
+        (".", "is a folder"),
+    ] {
         let ran = site.run(["init", file]);
         assert_eq!(ran.code, Some(2), "{file}: {}", ran.stderr);
         assert!(ran.stderr.contains(text), "{file}: {}", ran.stderr);
