@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use neartime_model::Clock;
 use neartime_tasks_db::{SqliteOptions, SqliteTasks, TasksDb};
 
@@ -10,7 +11,10 @@ use crate::config::{Database, Secret};
 /// Opens it and brings its tables up to date.
 pub(crate) async fn tasks(database: &Database, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn TasksDb>> {
     match database {
-        Database::Sqlite(path) => Ok(Arc::new(SqliteTasks::open(&SqliteOptions::new(path, clock)).await?)),
+        Database::Sqlite(path) => {
+            let opened = SqliteTasks::open(&SqliteOptions::new(path, clock)).await;
+            Ok(Arc::new(opened.with_context(|| format!("could not use the task database {}", path.display()))?))
+        }
         Database::Server(address) => postgres(address, clock).await,
     }
 }

@@ -2,6 +2,7 @@
 
 use neartime_tasks_db::{QuarantineQuery, QuarantineRow, TaskId};
 
+use super::tasks::{known_source, no_such_task};
 use crate::app::App;
 use crate::args::{QuarantineCommand, QuarantineListArgs};
 use crate::output::{Cell, Rows};
@@ -19,6 +20,12 @@ pub(crate) async fn execute(app: &App, command: QuarantineCommand) -> anyhow::Re
 
 async fn list(app: &App, args: QuarantineListArgs) -> anyhow::Result<()> {
     let tasks = app.tasks().await?;
+    known_source(app, &*tasks, args.source.as_ref()).await?;
+    if let Some(task) = args.task.map(TaskId)
+        && tasks.task(task).await?.is_none()
+    {
+        return Err(no_such_task(task).into());
+    }
     let mut query = QuarantineQuery { source: args.source, task: args.task.map(TaskId), after: None, limit: PAGE };
     let mut rows = Rows::begin(app.format(), &COLUMNS, args.limit.limit)?;
     loop {

@@ -1,5 +1,6 @@
 //! `neartime tasks`: the task table.
 
+use neartime_model::SourceName;
 use neartime_tasks_db::{ReasonCount, RetryRequest, TaskDetail, TaskId, TaskQuery, TaskRow, TaskState, TasksDb};
 
 use crate::app::App;
@@ -31,13 +32,14 @@ const SHOW: [&str; 10] =
 pub(crate) async fn execute(app: &App, command: TasksCommand) -> anyhow::Result<()> {
     let tasks = app.tasks().await?;
     match command {
-        TasksCommand::List(args) => list(app.format(), &*tasks, args).await,
+        TasksCommand::List(args) => list(app, &*tasks, args).await,
         TasksCommand::Show { task } => show(app.format(), &*tasks, TaskId(task)).await,
         TasksCommand::Retry(args) => retry(app.format(), &*tasks, args).await,
     }
 }
 
-async fn list(format: Format, tasks: &dyn TasksDb, args: TasksListArgs) -> anyhow::Result<()> {
+async fn list(app: &App, tasks: &dyn TasksDb, args: TasksListArgs) -> anyhow::Result<()> {
+    known_source(app, tasks, args.source.as_ref()).await?;
     let state = args.state.map(|state| match state {
         State::Waiting => TaskState::Waiting,
         State::Running => TaskState::Running,
@@ -46,7 +48,7 @@ async fn list(format: Format, tasks: &dyn TasksDb, args: TasksListArgs) -> anyho
     });
     let mut query =
         TaskQuery { source: args.source, state, file_path: None, from: None, to: None, after: None, limit: PAGE };
-    let mut rows = Rows::begin(format, &LIST, args.limit.limit)?;
+    let mut rows = Rows::begin(app.format(), &LIST, args.limit.limit)?;
     loop {
         let page = tasks.tasks(&query).await?;
         for row in &page {
@@ -59,6 +61,27 @@ async fn list(format: Format, tasks: &dyn TasksDb, args: TasksListArgs) -> anyho
             _ => return rows.finish().map(drop),
         }
     }
+}
+
+/// Refuses a source that is not configured and has no task either: it is misspelt.
+pub(super) async fn known_source(app: &App, tasks: &dyn TasksDb, source: Option<&SourceName>) -> anyhow::Result<()> {
+    let Some(source) = source else { return Ok(()) };
+    if app.config().sources.iter().any(|configured| configured.source.name == *source) {
+        return Ok(());
+    }
+    let query = TaskQuery {
+        source: Some(source.clone()),
+        state: None,
+        file_path: None,
+        from: None,
+        to: None,
+        after: None,
+        limit: 1,
+    };
+    if tasks.tasks(&query).await?.is_empty() {
+        return Err(Invalid(format!("there is no source `{source}` in the configuration, and no task of one")).into());
+    }
+    Ok(())
 }
 
 fn listed(row: &TaskRow) -> Vec<Cell> {
@@ -185,6 +208,6 @@ async fn retry(format: Format, tasks: &dyn TasksDb, args: RetryArgs) -> anyhow::
     }
 }
 
-fn no_such_task(task: TaskId) -> Invalid {
+pub(super) fn no_such_task(task: TaskId) -> Invalid {
     Invalid(format!("there is no task {task}: `neartime tasks list` shows their numbers"))
 }

@@ -119,6 +119,87 @@ fn exit_codes_tell_scripts_what_to_do() {
 }
 
 #[test]
+fn what_is_misspelt_or_out_of_place_is_named() {
+    let site = small();
+    site.run_once(0);
+    for (args, code, text) in [
+        (&["tasks", "list", "--source", "evnets"][..], 2, "no source `evnets`"),
+        (&["quarantine", "list", "--source", "evnets"], 2, "no source `evnets`"),
+        (&["quarantine", "list", "--task", "99"], 2, "no task 99"),
+        (&["sql", "create table copies as select 1"], 2, "only reads"),
+        (&["sql", "insert into features_store.notes values ('a', 'b', 1)"], 2, "only reads"),
+    ] {
+        let ran = site.run(args.iter().copied());
+        assert_eq!(ran.code, Some(code), "{args:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(text), "{args:?}: {}", ran.stderr);
+    }
+    let ran = site.run(["sql", "select * from raw.events"]);
+    assert!(ran.stderr.contains("bytes scanned") && !ran.stderr.contains(" 0 bytes"), "{}", ran.stderr);
+
+    let published = site.path().join("features_store").join(site.parquet_files().keys().next().unwrap());
+    fs::write(&published, "no parquet").unwrap();
+    let ran = site.run(["sql", "select * from features_store.notes"]);
+    let key = published.strip_prefix("/").unwrap().to_str().unwrap();
+    assert!(ran.stderr.contains(key) && ran.stderr.contains("backfill"), "{}", ran.stderr);
+
+    site.configure(&format!("[features_store]\nlocation = \"raw/2024/02/29/100000.gz\"\n{SMALL}"));
+    let ran = site.run(["check"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    assert!(ran.stderr.contains("could not write into the features store raw/2024"), "{}", ran.stderr);
+    site.configure(&format!("{SMALL}[air]\nsegments = \"nots\"\nsites = \"nots\"\n"));
+    let ran = site.run(["check"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("line 16: `air.segments`"), "{}", ran.stderr);
+    // The same feature with another key online: nothing is made, and nothing runs.
+    site.configure(
+        &SMALL
+            .replace("[\"user\", \"note\"]", "[\"note\", \"user\"]")
+            .replace("[online", "[tasks]\ndatabase = \"sqlite://other.db\"\n[online"),
+    );
+    let ran = site.run(["check"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("online table `notes` has the keys"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_task_that_needs_many_claims_is_one_task() {
+    let config = SMALL
+        .replace("engine = \"count\"", "engine = \"rollup\"")
+        .replace("note = \"note\" }", "note = \"note\", n = \"9223372036854775807\" }");
+    let site = Site::new(BINARY, &config);
+    let line = r#"{"user":"ann","note":"n","at":"2024-02-29T10:01:00Z"}"#;
+    put_lines(&site.path().join("raw"), "2024/02/29/100000.gz", [line, line]);
+    let ran = site.run_once(1);
+    assert!(ran.stderr.contains("1 files found, 1 tasks completed"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("parked: 0 tasks, 1 runs"), "{}", ran.stderr);
+}
+
+#[test]
+fn run_once_gives_back_what_it_holds_when_asked_to_stop() {
+    let site = small();
+    let chunks = 300;
+    for minute in (0..chunks).map(|chunk| chunk * 10) {
+        let at = format!("2024-03-{:02}T{:02}:{:02}:00Z", 1 + minute / 1_440, minute / 60 % 24, minute % 60);
+        let line = format!(r#"{{"user":"ann","at":"{at}"}}"#);
+        let key = at[..16].replace(['-', 'T'], "/").replace(':', "");
+        put_lines(&site.path().join("raw"), &format!("{key}00.gz"), [line.as_str()]);
+    }
+    let mut running = site.start(["run", "--once"]);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while site.rows(["tasks", "list", "--state", "done"]).is_empty() {
+        assert!(std::time::Instant::now() < deadline, "it does nothing");
+    }
+    let pid = rustix::process::Pid::from_child(&running);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    assert_eq!(running.wait().unwrap().code(), Some(0));
+    let in_state = |state| site.rows(["tasks", "list", "--state", state]).len();
+    assert_eq!(in_state("running"), 0);
+    assert!(in_state("waiting") > 0, "it was stopped in the midst of its work");
+    site.run_once(0);
+    assert_eq!(in_state("done"), chunks + 1);
+}
+
+#[test]
 fn every_format_says_the_same() {
     let site = small();
     site.run_once(0);
