@@ -202,6 +202,12 @@ fn the_corpus_is_read() {
     assert_eq!(told("test_event"), ((0, 1, 0), (0, 1, 0)));
     assert_eq!(told("text"), ((0, 0, 1), (2, 0, 0)));
     assert_eq!(told("keys"), ((0, 0, 1), (3, 0, 0)));
+    for file in std::fs::read_dir(corpus).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        let message = notice_of_message(&String::from_utf8_lossy(&bytes));
+        let objects = [message.objects, keys_of_record(&bytes).objects].concat();
+        assert!(objects.iter().all(|object| !object.key.is_empty()), "{}", String::from_utf8_lossy(&bytes));
+    }
 }
 
 #[test]
