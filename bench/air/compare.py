@@ -3,10 +3,13 @@
 usage: compare.py PROGRAM STORE WORK    (PROGRAM is the built benchmark `report`, WORK an empty folder for its files)
 """
 
+import concurrent.futures
 import dataclasses
+import multiprocessing
 import os
 import pathlib
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -14,23 +17,26 @@ import time
 import duckdb
 
 HERE = pathlib.Path(__file__).parent
+ROUNDS = 3
 COLUMNS = "site, segment_group, segment, segment_users, group_users, segment_site_users, group_site_users"
 
 
 @dataclasses.dataclass
 class Run:
-    """One process: its own words, the seconds inside, all CPU seconds, the peak of memory."""
+    """One process: the seconds inside, all CPU seconds, the peak of memory, its own words."""
 
-    said: str
+    seconds: float
     cpu_seconds: float
-    peak_mb: float
+    peak_mb: float = 0
+    said: str = ""
 
-    @property
-    def seconds(self):
-        return float(self.said.split(": ")[1].split(" s")[0])
+    @staticmethod
+    def median(runs):
+        column = lambda name: statistics.median(getattr(run, name) for run in runs)
+        return Run(column("seconds"), column("cpu_seconds"), column("peak_mb"))
 
     def __str__(self):
-        return f"{self.said} ({self.cpu_seconds:.2f} s of CPU with printing, {self.peak_mb:.0f} MB)"
+        return f"{self.seconds:.3f} s, {self.cpu_seconds:.2f} s of CPU, {self.peak_mb:.0f} MB {self.said}"
 
 
 def main():
@@ -38,33 +44,54 @@ def main():
     days = sorted(store.glob("user_segments/*/*/*"))
     last = "-".join(part.split("=")[1] for part in days[-1].parts[-3:])
     midnight, after = f"{last}T00:00:00Z", f"{last}T01:00:00Z"
-    work.mkdir(parents=True, exist_ok=True)
-    full = report(program, store, work / "full", midnight, work / "full.csv")
-    step = report(program, store, work / "full", after, work / "step.csv")
-    scratch = report(program, store, work / "scratch", after, work / "scratch.csv")
-    for name, run in {"full": full, "step": step, "from scratch": scratch}.items():
-        print(f"report, {name}: {run}")
+    rounds = [measure(program, store, work / str(at), last, midnight, after) for at in range(ROUNDS)]
+    names = ["full", "step", "from scratch", "duckdb"]
+    for name, runs in zip(names, zip(*rounds)):
+        for run in runs:
+            print(f"{name}: {run}")
+    full, step, scratch, theirs = (Run.median(runs) for runs in zip(*rounds))
+    print(f"medians: full {full.seconds:.3f} s, {full.cpu_seconds:.2f} s of CPU with printing, {full.peak_mb:.0f} MB; step {step.seconds:.3f} s; "
+          f"from scratch {scratch.seconds:.3f} s; duckdb {duckdb.__version__} {theirs.seconds:.2f} s, {theirs.cpu_seconds:.2f} s of CPU")
     print(f"a chunk that touches 1 %: {100 * step.seconds / scratch.seconds:.1f} % of the full cost")
-    seconds, cpu_seconds = duck(store, last, work / "full.csv", with_last=False)
-    print(f"duckdb {duckdb.__version__}: {seconds:.2f} s, {cpu_seconds:.2f} s of CPU, the same counts: "
-          f"{seconds / full.seconds:.1f} times as long, {cpu_seconds / full.cpu_seconds:.1f} times the CPU")
-    duck(store, last, work / "step.csv", with_last=True)
-    duck(store, last, work / "scratch.csv", with_last=True)
+    print(f"duckdb: {theirs.seconds / full.seconds:.1f} times as long, {theirs.cpu_seconds / full.cpu_seconds:.1f} times the CPU; the same counts")
+    duck(store, last, work / "0" / "step.csv", with_last=True)
+    duck(store, last, work / "0" / "scratch.csv", with_last=True)
     print("after the chunk, step by step and from scratch: the same counts")
 
 
+def measure(program, store, work, last, midnight, after):
+    """The report, the next one, the next one from scratch, and DuckDB, in turn."""
+    work.mkdir(parents=True, exist_ok=True)
+    return [
+        report(program, store, work / "full", midnight, work / "full.csv"),
+        report(program, store, work / "full", after, work / "step.csv"),
+        report(program, store, work / "scratch", after, work / "scratch.csv"),
+        duck(store, last, work / "full.csv", with_last=False),
+    ]
+
+
 def report(program, store, udb, as_of, out):
+    # What others left to be written is on disk: nobody waits for it.
+    os.sync()
     with open(out, "wb") as file:
         child = subprocess.Popen([program, "before", store, udb, as_of], stdout=file, stderr=subprocess.PIPE, text=True)
         said = child.stderr.read().strip()
         _, status, usage = os.wait4(child.pid, 0)
     if status != 0:
         sys.exit(f"the report failed: {said}")
-    return Run(said, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    seconds = float(said.split(": ")[1].split(" s")[0])
+    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, said)
 
 
 def duck(store, last, ours, with_last):
-    """Runs the joins and exits if any count differs; returns the seconds of the joins, and their CPU seconds."""
+    """Runs the joins and exits if any count differs; returns what the joins took.
+
+    In a process of its own: what it holds would count as the peak memory of the next report, which begins as a copy."""
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as own:
+        return own.submit(join_and_compare, store, last, ours, with_last).result()
+
+
+def join_and_compare(store, last, ours, with_last):
     year, month, day = last.split("-")
     def files(feature):
         found = sorted(str(path) for path in store.glob(f"{feature}/*/*/*/*/*.parquet"))
@@ -72,6 +99,7 @@ def duck(store, last, ours, with_last):
         return found if with_last else [path for path in found if at not in path]
     db = duckdb.connect()
     db.execute("set threads = 2")
+    db.execute("set enable_progress_bar = false")
     parameters = {"segments": files("user_segments"), "sites": files("user_sites"), "groups": str(store / "groups.csv")}
     begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
     db.execute(f"create table theirs as {(HERE / 'counts.sql').read_text()}", parameters)
@@ -82,7 +110,7 @@ def duck(store, last, ours, with_last):
         different = db.execute(f"select {COLUMNS} from {left} except all select {COLUMNS} from {right} limit 3").fetchall()
         if different:
             sys.exit(f"{ours}: only in {left}: {different}")
-    return seconds, cpu_seconds
+    return Run(seconds, cpu_seconds)
 
 
 if __name__ == "__main__":
