@@ -132,7 +132,10 @@ impl Location {
         match &self.place {
             Place::Directory(directory) => {
                 let directory = directory.clone();
-                tokio::task::spawn_blocking(move || std::fs::read_dir(&directory).map(drop).map_err(away)).await?
+                tokio::task::spawn_blocking(move || {
+                    std::fs::read_dir(&directory).map(drop).map_err(|error| away(told(error)))
+                })
+                .await?
             }
             Place::Bucket(_) => {
                 // An offset after everything else: the answer is the bucket's, and short.
@@ -205,6 +208,16 @@ impl fmt::Display for Location {
 impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Location").field(&self.written).finish()
+    }
+}
+
+/// What to do about a directory that is not there, which the system does not tell.
+fn told(error: std::io::Error) -> std::io::Error {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            std::io::Error::new(error.kind(), "there is no such directory: make or mount it, or correct `location`")
+        }
+        _ => error,
     }
 }
 

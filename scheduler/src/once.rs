@@ -73,7 +73,10 @@ struct Away(Option<(Instant, String)>);
 
 impl Away {
     fn note(&mut self, note: String, patience: Duration) -> Result<(), OnceError> {
-        let (since, note) = self.0.get_or_insert_with(|| (Instant::now(), note));
+        let (since, note) = self.0.get_or_insert_with(|| {
+            tracing::warn!(error = note, "a service is away: it is tried again for {} s", patience.as_secs());
+            (Instant::now(), note)
+        });
         let waited = since.elapsed();
         if waited < patience { Ok(()) } else { Err(OnceError::ServiceAway { waited, note: note.clone() }) }
     }

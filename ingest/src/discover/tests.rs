@@ -404,6 +404,7 @@ async fn a_location_that_is_away_is_unavailable_and_comes_back() {
     let source = in_directory(&home.path().join("raw"), "%Y/%m/%d/%H%M*.gz");
     let error = walk(&source, Scope::Everything).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(neartime_model::chain(&error).contains("there is no such directory: make or mount it"), "{error:?}");
     write(&home.path().join("raw"), &["2018/08/01/1042.gz".to_owned()]);
     assert_eq!(keys(&source, Scope::Everything).await.len(), 1);
 }
