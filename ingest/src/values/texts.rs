@@ -20,14 +20,12 @@ pub(crate) struct Texts {
     closed: Vec<Buffer>,
     block: Vec<u8>,
     present: NullBufferBuilder,
-    /// Room that a column begins with.
-    rows: usize,
 }
 
 impl Texts {
     pub(crate) fn with_capacity(rows: usize) -> Self {
         let (views, present) = (Vec::with_capacity(rows), NullBufferBuilder::new(rows));
-        Self { views, closed: Vec::new(), block: Vec::new(), present, rows }
+        Self { views, closed: Vec::new(), block: Vec::new(), present }
     }
 
     /// The same text in every row, stored once.
@@ -63,10 +61,10 @@ impl Texts {
         offset << 96 | number << 64 | u128::from(word(text)) << 32 | text.len() as u128
     }
 
-    /// The column, after which the next one begins.
+    /// The column, after which the next one begins, with room for as much.
     pub(crate) fn finish(&mut self) -> StringViewArray {
-        let next = Self { block: Vec::with_capacity(self.block.len()), ..Self::with_capacity(self.rows) };
-        let Self { views, mut closed, block, mut present, .. } = std::mem::replace(self, next);
+        let next = Self { block: Vec::with_capacity(self.block.len()), ..Self::with_capacity(self.views.len()) };
+        let Self { views, mut closed, block, mut present } = std::mem::replace(self, next);
         if !block.is_empty() {
             closed.push(block.into());
         }
