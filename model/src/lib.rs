@@ -15,6 +15,7 @@ mod file;
 mod name;
 mod numbers;
 mod partition;
+mod text_key;
 mod time;
 
 pub use causes::{causes, chain};
@@ -25,4 +26,5 @@ pub use file::{FileKey, FilePath, FileVersion, partition_file_stem};
 pub use name::{FeatureName, InvalidName, OutputName, RESERVED_OUTPUT_NAMES, SourceName};
 pub use numbers::{ContentOrder, FeatureVersion, Fence, Generation};
 pub use partition::{InvalidPartition, Partition, PartitionColumn};
+pub use text_key::{shared_prefix, text_key};
 pub use time::{Instant, InvalidInstant, InvalidSpan, Span};

@@ -5,8 +5,8 @@ use std::fmt;
 use std::ops::Range;
 
 use datafusion::arrow::buffer::Buffer;
+use neartime_model::{shared_prefix, text_key};
 
-use super::key::{key, shared_prefix};
 use crate::error::AirError;
 use crate::udb::Entry;
 
@@ -44,7 +44,7 @@ impl Block {
     /// Users in rising order of their ids, which are parts of these bytes; `None` if there are none.
     pub(crate) fn new(bytes: Vec<Buffer>, users: Vec<User>, entries: Vec<Entry>) -> Option<Self> {
         let shared = shared_prefix(users.first()?.id(&bytes), users.last()?.id(&bytes));
-        let keys = users.iter().map(|user| key(user.id(&bytes), shared)).collect();
+        let keys = users.iter().map(|user| text_key(user.id(&bytes), shared)).collect();
         Some(Self { bytes, users, entries, shared, keys })
     }
 
@@ -66,7 +66,7 @@ impl Block {
     /// The keys of the users in a range, after no more than the bytes that all ids begin with.
     pub(super) fn keys(&self, users: Range<usize>, after: usize) -> impl Iterator<Item = u64> {
         let more = self.shared - after;
-        let lead = key(&self.id(0)[..self.shared], after);
+        let lead = text_key(&self.id(0)[..self.shared], after);
         self.keys[users].iter().map(move |key| lead | key.checked_shr(8 * more as u32).unwrap_or(0))
     }
 
@@ -157,7 +157,7 @@ mod tests {
             let block = block.unwrap();
             assert_eq!(block.shared_prefix(), prefix.len() + width - 1);
             for after in 0..=block.shared_prefix() {
-                let expected: Vec<u64> = ids[2..7].iter().map(|id| key(id.as_bytes(), after)).collect();
+                let expected: Vec<u64> = ids[2..7].iter().map(|id| text_key(id.as_bytes(), after)).collect();
                 assert_eq!(block.keys(2..7, after).collect::<Vec<_>>(), expected);
             }
         }

@@ -9,7 +9,6 @@
 
 mod block;
 mod gather;
-mod key;
 mod windows;
 
 pub(crate) use block::{Block, Source, User, compare};

@@ -6,8 +6,9 @@ use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use neartime_model::shared_prefix;
+
 use super::block::{Block, Source, compare};
-use super::key::shared_prefix;
 use crate::error::AirError;
 
 /// So many blocks of a source are held ready.

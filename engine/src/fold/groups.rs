@@ -11,6 +11,7 @@ use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMill
 use datafusion::common::exec_err;
 use datafusion::common::hash_utils::{RandomState, create_hashes};
 use datafusion::error::Result;
+use neartime_model::{shared_prefix, text_key};
 
 use super::text_column::TextColumn;
 use crate::engines::instant_type;
@@ -240,7 +241,7 @@ impl Groups {
         let count = u32::try_from(self.len()).expect("there was room");
         let first = |group| self.key(group).next().flatten();
         let shared = shared_beginning((0..count).filter_map(first));
-        let of = |group| first(group).map_or(0, |text| word(&text[shared..]));
+        let of = |group| first(group).map_or(0, |text| text_key(text, shared));
         let mut order: Vec<Ordered> = (0..count).map(|group| Ordered { first: of(group), group }).collect();
         order.sort_unstable();
         for alike in order.chunk_by_mut(|one, other| one.first == other.first).filter(|alike| alike.len() > 1) {
@@ -369,18 +370,7 @@ fn split(key: &[u8]) -> (Option<&[u8]>, &[u8]) {
 /// How many bytes all of these begin with alike.
 fn shared_beginning<'a>(mut texts: impl Iterator<Item = &'a [u8]>) -> usize {
     let first = texts.next().unwrap_or_default();
-    texts.fold(first.len(), |shared, text| match text.get(..shared) {
-        Some(beginning) if beginning == &first[..shared] => shared,
-        _ => first[..shared].iter().zip(text).take_while(|(one, other)| one == other).count(),
-    })
-}
-
-/// The first eight bytes of a text as a number of the same order; ties are for the whole of it to break.
-fn word(text: &[u8]) -> u64 {
-    let mut first = [0; 8];
-    let count = text.len().min(8);
-    first[..count].copy_from_slice(&text[..count]);
-    u64::from_be_bytes(first)
+    texts.fold(first.len(), |shared, text| shared_prefix(&first[..shared], text))
 }
 
 /// Whether two texts are the same; most are short, and a call to compare them would cost more than the rest.

@@ -1,12 +1,17 @@
-//! Keys: a few bytes of an id as a number, by which users are found and put in order.
+//! Few bytes of a text as a number, by which many texts are found and put in order.
 
-/// The eight bytes of an id after so many of its first, as a number that is in order as they are.
-pub(super) fn key(id: &[u8], shared: usize) -> u64 {
-    let rest = &id[shared..];
+/// The eight bytes of a text after so many of its first, as a number that is in order as they are. Of texts that end
+/// before, a number that those which go on with zeros have too: who meets equal numbers has to look at the texts.
+///
+/// # Panics
+/// If the text is shorter than `shared` bytes.
+#[inline]
+pub fn text_key(text: &[u8], shared: usize) -> u64 {
+    let rest = &text[shared..];
     if let Some(word) = rest.first_chunk::<8>() {
         return u64::from_be_bytes(*word);
     }
-    match id.last_chunk::<8>() {
+    match text.last_chunk::<8>() {
         // The last eight bytes, without those that are shared.
         Some(word) if !rest.is_empty() => u64::from_be_bytes(*word) << (64 - 8 * rest.len()),
         Some(_) => 0,
@@ -14,8 +19,9 @@ pub(super) fn key(id: &[u8], shared: usize) -> u64 {
     }
 }
 
-/// How many bytes two ids begin with alike.
-pub(super) fn shared_prefix(left: &[u8], right: &[u8]) -> usize {
+/// How many bytes two texts begin with alike.
+#[inline]
+pub fn shared_prefix(left: &[u8], right: &[u8]) -> usize {
     left.iter().zip(right).take_while(|(left, right)| left == right).count()
 }
 
@@ -30,7 +36,7 @@ mod tests {
             let shared: Vec<u8> = (0..random.usize(0..12)).map(|_| random.u8(..)).collect();
             let mut id = || [shared.clone(), (0..random.usize(0..12)).map(|_| random.u8(0..3)).collect()].concat();
             let (left, right) = (id(), id());
-            let keys = [&left, &right].map(|id| key(id, shared.len()));
+            let keys = [&left, &right].map(|id| text_key(id, shared.len()));
             let cut = |id: &[u8]| id[shared.len()..].iter().copied().chain([0; 8]).take(8).collect::<Vec<u8>>();
             assert_eq!(keys[0].cmp(&keys[1]), cut(&left).cmp(&cut(&right)), "{left:?} {right:?}");
         }
