@@ -4,20 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::lines::Lines;
-use crate::read::{ReadError, ReadRequest, Wanted};
+use crate::read::{ReadRequest, Wanted};
 use crate::source::{Column, ColumnKind, Delimited, Format, Header, Origin, Pattern, SourceSpec, TimeUnit};
+use crate::testing::Bytes;
 use crate::{Layout, testing};
-
-struct Bytes<'a>(&'a [u8]);
-
-impl crate::lines::ReadBytes for Bytes<'_> {
-    fn read(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
-        let (now, later) = self.0.split_at(self.0.len().min(out.len()));
-        out[..now.len()].copy_from_slice(now);
-        self.0 = later;
-        Ok(now.len())
-    }
-}
 
 fn source(format: Format) -> Arc<Source> {
     let location = testing::memory(Arc::new(object_store::memory::InMemory::new()));

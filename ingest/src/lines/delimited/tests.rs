@@ -2,20 +2,8 @@
 
 use super::*;
 use crate::lines::{Line, Lines};
-use crate::read::ReadError;
 use crate::source::{ColumnKind, Origin};
-
-/// Bytes in memory.
-struct Bytes<'a>(&'a [u8]);
-
-impl crate::lines::ReadBytes for Bytes<'_> {
-    fn read(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
-        let (now, later) = self.0.split_at(self.0.len().min(out.len()));
-        out[..now.len()].copy_from_slice(now);
-        self.0 = later;
-        Ok(now.len())
-    }
-}
+use crate::testing::Bytes;
 
 fn reader(delimiter: &str, quote: &str, header: Header, columns: &[&str]) -> DelimitedLine {
     let columns: Vec<_> = columns.iter().map(|name| Column::new(*name, ColumnKind::String)).collect();

@@ -3,18 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-
-/// Bytes in memory.
-struct Bytes<'a>(&'a [u8]);
-
-impl ReadBytes for Bytes<'_> {
-    fn read(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
-        let (now, later) = self.0.split_at(self.0.len().min(out.len()));
-        out[..now.len()].copy_from_slice(now);
-        self.0 = later;
-        Ok(now.len())
-    }
-}
+use crate::testing::Bytes;
 
 /// A line of `byte`s that never needs to be in memory.
 struct Repeated {
