@@ -209,7 +209,7 @@ impl RawTask<'_> {
                 return self.read_large(request).await;
             }
             match reading.report().await {
-                Err(ReadError::Broken { key, reason }) => leave_out(&mut request, &key, &reason),
+                Err(ReadError::Broken { files }) => leave_out(&mut request, &files),
                 Err(error) => return Err(error),
                 Ok(report) => {
                     for batch in held {
@@ -223,11 +223,9 @@ impl RawTask<'_> {
     }
 
     async fn read_large(&self, mut request: ReadRequest) -> Result<(), ReadError> {
-        for file in request.files.clone() {
-            match verify(self.source, file).await {
-                Err(ReadError::Broken { key, reason }) => leave_out(&mut request, &key, &reason),
-                other => other?,
-            }
+        match verify(self.source, request.clone()).await {
+            Err(ReadError::Broken { files }) => leave_out(&mut request, &files),
+            other => other?,
         }
         let mut reading = read(self.source, request.clone(), self.context);
         while let Some(batch) = reading.batches.recv().await {
@@ -251,9 +249,11 @@ impl RawTask<'_> {
     }
 }
 
-fn leave_out(request: &mut ReadRequest, key: &FileKey, reason: &str) {
-    tracing::warn!(%key, reason, "broken raw file left out");
-    request.files.retain(|file| file.key != *key);
+fn leave_out(request: &mut ReadRequest, broken: &BTreeMap<FileKey, String>) {
+    for (key, reason) in broken {
+        tracing::warn!(%key, reason, "broken raw file left out");
+    }
+    request.files.retain(|file| !broken.contains_key(&file.key));
 }
 
 fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {

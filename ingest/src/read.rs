@@ -75,19 +75,11 @@ pub(crate) fn start(source: &Arc<Source>, request: ReadRequest, hidden: &[Output
     Reading { batches, report }
 }
 
-/// Fetches and inflates one file to nowhere: whether a file that broke is still broken.
-pub async fn verify(source: &Arc<Source>, file: InputFile) -> Result<(), ReadError> {
-    // The receiver lives on here, so that the reader is not told to stop.
-    let (sender, _receiver) = mpsc::channel(1);
-    let reader = Reader::new(source, sender);
-    let verify = move || {
-        let mut bytes = InflatedFile::open(&reader, &file)?;
-        let mut block = vec![0; 256 << 10];
-        while bytes.read(&mut block)? > 0 {}
-        Ok(())
-    };
-    let verified = tokio::task::spawn_blocking(verify).await;
-    verified.unwrap_or_else(|died| Err(ReadError::Failed { what: format!("verify a file: {died}") }))
+/// Reads the files of `request` for nobody: whether those that broke are still broken.
+pub async fn verify(source: &Arc<Source>, request: ReadRequest) -> Result<(), ReadError> {
+    let mut reading = start(source, ReadRequest { wanted: Wanted::default(), ..request }, &[]);
+    while reading.batches.recv().await.is_some() {}
+    reading.report().await.map(drop)
 }
 
 /// What the threads of one read share.
@@ -96,14 +88,16 @@ pub(crate) struct Reader {
     source: Arc<Source>,
     runtime: Handle,
     sender: mpsc::Sender<RecordBatch>,
-    /// Set by the first thread that fails.
+    /// Set by the first file that is broken: no row counts any more, and the other files are only tried.
+    in_vain: AtomicBool,
+    /// Set by the first thread that fails for any other reason.
     stopped: AtomicBool,
 }
 
 impl Reader {
     fn new(source: &Arc<Source>, sender: mpsc::Sender<RecordBatch>) -> Self {
-        let (source, stopped) = (Arc::clone(source), AtomicBool::new(false));
-        Self { source, runtime: Handle::current(), sender, stopped }
+        let no = || AtomicBool::new(false);
+        Self { source: Arc::clone(source), runtime: Handle::current(), sender, in_vain: no(), stopped: no() }
     }
 
     fn location(&self) -> &Location {
@@ -125,7 +119,8 @@ impl Reader {
         if stop { Err(ReadError::Cancelled) } else { Ok(()) }
     }
 
-    /// Reads all files with `threads` threads; the first error stops them all.
+    /// Reads all files with `threads` threads. Broken ones are found all at once, or each would cost a read of its own;
+    /// the first other error stops all threads.
     fn read_all(
         &self,
         plan: &Arc<Plan>,
@@ -166,11 +161,13 @@ impl Reader {
         let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
         match (&mut *outcome, file) {
             (Ok(findings), Ok(found)) => findings.merge(found),
-            (Ok(_), Err(error)) => {
-                self.stopped.store(true, Ordering::Relaxed);
+            (Err(ReadError::Broken { files }), Err(ReadError::Broken { files: more })) => files.extend(more),
+            (Ok(_) | Err(ReadError::Broken { .. }), Err(error)) => {
+                let how = if matches!(error, ReadError::Broken { .. }) { &self.in_vain } else { &self.stopped };
+                how.store(true, Ordering::Relaxed);
                 *outcome = Err(error);
             }
-            // The others are cancelled because of the first.
+            // What was sound is of no use any more; the others are cancelled because of the first.
             (Err(_), _) => {}
         }
     }
@@ -224,6 +221,7 @@ impl Worker<'_> {
 
     fn send(&mut self, current: &CurrentFile) -> Result<(), ReadError> {
         match self.rows.finish_batch(current) {
+            _ if self.reader.in_vain.load(Ordering::Relaxed) => Ok(()),
             Some(batch) => self.reader.sender.blocking_send(batch).map_err(|_| ReadError::Cancelled),
             None => Ok(()),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::execution::TaskContext;
 use neartime_engine::CompiledFeature;
-use neartime_ingest::{ReadError, ReadReport, Source};
+use neartime_ingest::{ReadError, ReadReport, ReadRequest, Source, Wanted};
 use neartime_model::{Classify, ErrorKind, FileKey, chain};
 use neartime_tasks_db::{
     Claim, FileRegistration, Parking, QuarantineExample, QuarantinedFile, ReadSummary, ReasonCount, Registration,
@@ -17,7 +17,7 @@ use crate::edges::{Edges, SourceWork};
 use crate::home::Home;
 use crate::{Backoff, Event, TaskLabel};
 
-/// Times that a file is fetched within one claim before the run goes on without it.
+/// Times that a broken file is fetched within one claim before the run goes on without it.
 const FETCHES_A_CLAIM: u32 = 3;
 
 /// Reasons of counts that refuse nothing: rows outside their chunk are kept, repeated ones are there already.
@@ -103,7 +103,7 @@ impl Work {
     }
 
     /// Reads and computes until the input held still: a changed file is registered and the claim starts again with
-    /// it, a broken one is fetched again and then left out.
+    /// it, broken ones are fetched again and then left out.
     async fn read_and_compute(
         &self,
         attempt: &mut Attempt,
@@ -122,7 +122,7 @@ impl Work {
                     );
                     return Ok(Err(Verdict::Park(Parking { error, missing: vec![key] })));
                 }
-                Err(ReadError::Broken { key, reason, .. }) => self.try_again(attempt, key, reason).await?,
+                Err(ReadError::Broken { files }) => self.try_again(attempt, files).await,
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
                     return Ok(Err(Verdict::Release { note: chain(&error) }));
                 }
@@ -160,22 +160,24 @@ impl Work {
         Ok(())
     }
 
-    /// Fetches a broken file again, without anybody listening; if it stays broken the claim goes on without it.
-    async fn try_again(&self, attempt: &mut Attempt, key: FileKey, mut reason: String) -> Result<(), Halt> {
-        let file = attempt.claim.files.iter().find(|file| file.key == key).cloned();
-        let file = file.expect("a read names only files that it was given");
+    /// Fetches broken files again, without anybody listening; the claim goes on without those that stay broken.
+    async fn try_again(&self, attempt: &mut Attempt, mut broken: BTreeMap<FileKey, String>) {
         for _ in 1..FETCHES_A_CLAIM {
-            match neartime_ingest::verify(&self.source.source, read_file(&file)).await {
-                Err(ReadError::Broken { reason: again, .. }) => reason = again,
-                // Sound now, or something else happened to it: the next reading finds out.
-                _ => return Ok(()),
+            let files = attempt.claim.files.iter().filter(|file| broken.contains_key(&file.key)).map(read_file);
+            let request = ReadRequest::new(attempt.claim.chunk, files.collect(), Wanted::default());
+            match neartime_ingest::verify(&self.source.source, request.threads(self.read_threads)).await {
+                Err(ReadError::Broken { files }) => broken = files,
+                // Sound now, or something else happened to them: the next reading finds out.
+                _ => return,
             }
         }
         let task = label(&attempt.claim);
-        tracing::warn!(%task, %key, %reason, "a broken file is left out");
-        self.edges.observer.observe(&Event::FileQuarantined { task, key: key.clone(), reason: reason.clone() });
-        attempt.broken.insert(key, reason);
-        Ok(())
+        for (key, reason) in &broken {
+            tracing::warn!(%task, %key, %reason, "a broken file is left out");
+            let (task, key, reason) = (task.clone(), key.clone(), reason.clone());
+            self.edges.observer.observe(&Event::FileQuarantined { task, key, reason });
+        }
+        attempt.broken.extend(broken);
     }
 
     fn features(&self, claim: &Claim) -> Vec<Arc<CompiledFeature>> {

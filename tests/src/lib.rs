@@ -5,6 +5,8 @@
 
 pub mod configs;
 pub mod faulty;
+#[cfg(target_os = "linux")]
+pub mod opened;
 pub mod proxy;
 pub mod reservoir;
 #[cfg(feature = "servers")]

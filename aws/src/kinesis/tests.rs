@@ -5,7 +5,9 @@ use aws_sdk_kinesis::primitives::Blob;
 use bytes::Bytes;
 use neartime_ingest::channel::{Page, Place, Record, SequenceNumber};
 use neartime_ingest::reservoir::{self, CutLimits, Cutter, Reservoir};
-use neartime_ingest::{Column, ColumnKind, Format, InputFile, Layout, Location, Source, SourceSpec, verify};
+use neartime_ingest::{
+    Column, ColumnKind, Format, InputFile, Layout, Location, ReadRequest, Source, SourceSpec, Wanted, verify,
+};
 use neartime_model::{Classify, ErrorKind, Instant, SourceName};
 
 use super::aggregate::{Aggregate, Packed, Unpacked, frame, pack, unpack};
@@ -341,7 +343,8 @@ async fn records_become_raw_files_once() {
     assert_eq!(first.iter().map(|file| &file.version).collect::<HashSet<_>>().len(), first.len());
     for file in &first {
         let input = InputFile { key: file.key.clone(), version: file.version.clone(), size: file.size };
-        verify(reservoir.source(), input).await.unwrap();
+        let request = ReadRequest::new(file.chunk, vec![input], Wanted::default());
+        verify(reservoir.source(), request).await.unwrap();
     }
 }
 

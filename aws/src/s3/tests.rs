@@ -4,8 +4,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use neartime_ingest::channel::{EventStream, Queue};
 use neartime_ingest::key_path::path_of_key;
-use neartime_ingest::{Column, ColumnKind, Format, InputFile, Layout, Location, ReadError, Source, SourceSpec, verify};
-use neartime_model::{FileKey, FileVersion, SourceName};
+use neartime_ingest::{
+    Column, ColumnKind, Format, InputFile, Layout, Location, ReadError, ReadRequest, Source, SourceSpec, Wanted, verify,
+};
+use neartime_model::{ChunkWidth, FileKey, FileVersion, SourceName};
 use object_store::{Attribute, Attributes, Error, GetRange, ObjectStoreExt, PutMode, UpdateVersion};
 
 use super::*;
@@ -375,14 +377,14 @@ async fn raw_files_are_read_through_broken_transfers() {
     let columns = vec![Column::new("id", ColumnKind::String)];
     let spec = SourceSpec::new(SourceName::new("raw").unwrap(), location, layout, Format::Json, columns);
     let source = Arc::new(Source::new(spec).unwrap());
-    let file = |version: &str| InputFile {
-        key: FileKey::new("2018/08/01/a b+1042.gz"),
-        version: FileVersion::new(version),
-        size: 300_000,
+    let chunk = ChunkWidth::TEN_MINUTES.chunk_of("2018-08-01T10:42:00Z".parse().unwrap());
+    let request = |version: &str| {
+        let (key, version) = (FileKey::new("2018/08/01/a b+1042.gz"), FileVersion::new(version));
+        ReadRequest::new(chunk, vec![InputFile { key, version, size: 300_000 }], Wanted::default())
     };
     let version = put.e_tag.unwrap().trim_matches('"').to_owned();
-    verify(&source, file(&version)).await.unwrap();
-    assert!(matches!(verify(&source, file("other")).await, Err(ReadError::Changed { .. })));
+    verify(&source, request(&version)).await.unwrap();
+    assert!(matches!(verify(&source, request("other")).await, Err(ReadError::Changed { .. })));
 }
 
 /// Runs one test in a process of its own, as the environment is everybody's; gives what it wrote.

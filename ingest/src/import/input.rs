@@ -82,7 +82,7 @@ impl<'a> Input<'a> {
     }
 
     fn broken(&self, reason: String) -> ReadError {
-        ReadError::Broken { key: self.key.clone(), reason }
+        ReadError::broken(&self.key, reason)
     }
 }
 

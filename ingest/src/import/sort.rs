@@ -25,7 +25,8 @@ pub(super) enum Stop {
 impl From<ReadError> for Stop {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Broken { reason, .. } => Self::Broken(reason),
+            // Who reads one file hears of one.
+            ReadError::Broken { files } => Self::Broken(files.into_values().collect()),
             other => Self::Broken(other.to_string()),
         }
     }

@@ -1,5 +1,7 @@
 //! Why a read failed, by what is to be done about it.
 
+use std::collections::BTreeMap;
+
 use neartime_model::{Classify, ErrorKind, FileKey, FileVersion};
 
 use super::{InputFile, Reader};
@@ -23,13 +25,11 @@ pub enum ReadError {
         /// The file.
         key: FileKey,
     },
-    /// The file's bytes cannot be what was once written: try again, then go on without it.
-    #[error("read `{key}`: the file is broken: {reason}")]
+    /// What these files hold cannot be what was once written: try again, then go on without them.
+    #[error("read files that are broken: {}", listed(files))]
     Broken {
-        /// The file.
-        key: FileKey,
-        /// What is wrong with it.
-        reason: String,
+        /// All of the read that are broken, and what is wrong with each.
+        files: BTreeMap<FileKey, String>,
     },
     /// The location cannot be reached, or refuses us: try later.
     #[error("read `{key}`: its location cannot be reached or refuses us")]
@@ -71,9 +71,20 @@ impl Classify for ReadError {
     }
 }
 
+impl ReadError {
+    /// One file is broken.
+    pub(crate) fn broken(key: &FileKey, reason: String) -> Self {
+        Self::Broken { files: BTreeMap::from([(key.clone(), reason)]) }
+    }
+}
+
+fn listed(files: &BTreeMap<FileKey, String>) -> String {
+    files.iter().map(|(key, reason)| format!("`{key}` ({reason})")).collect::<Vec<_>>().join(", ")
+}
+
 impl InputFile {
     pub(super) fn broken(&self, reason: String) -> ReadError {
-        ReadError::Broken { key: self.key.clone(), reason }
+        ReadError::broken(&self.key, reason)
     }
 }
 

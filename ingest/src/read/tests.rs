@@ -1,5 +1,6 @@
 //! From files to rows, whole: every kind of good and bad input, and what the report says of it.
 
+mod broken;
 mod formats;
 mod transfers;
 
@@ -341,29 +342,6 @@ async fn a_file_that_is_not_gzip_is_bad_lines() {
     let raw = Raw::json(&[("a", "int")]).put(KEY, &b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..]).await;
     let (rows, report) = raw.read().await.unwrap();
     assert_eq!((rows.len(), report.count(Reason::NotJsonObject)), (0, 3));
-}
-
-#[tokio::test]
-async fn broken_files_fail_the_read_by_name() {
-    let good = gzip("{\"a\":1}\n".repeat(50_000).as_bytes());
-    let mut crc = good.clone();
-    let at = crc.len() - 6;
-    crc[at] ^= 0xff;
-    let broken = [good[..good.len() / 2].to_vec(), crc, [&good[..], b"trailing garbage"].concat(), good[..5].to_vec()];
-    for bytes in broken {
-        for threads in [1, 4] {
-            let raw = Raw::json(&[("a", "int")]).put("olx/2018/08/01/1040-good.gz", good.clone()).await;
-            let mut raw = raw.put(KEY, bytes.clone()).await;
-            raw.threads = threads;
-            match raw.read().await {
-                Err(ReadError::Broken { key, reason }) => assert!(key.as_str() == KEY && reason.contains("gzip")),
-                other => panic!("{other:?}"),
-            }
-            let source = Arc::new(Source::new(raw.spec.clone()).unwrap());
-            assert!(matches!(verify(&source, raw.files[1].clone()).await, Err(ReadError::Broken { .. })));
-            verify(&source, raw.files[0].clone()).await.unwrap();
-        }
-    }
 }
 
 #[tokio::test]

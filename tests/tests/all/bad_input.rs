@@ -81,6 +81,53 @@ fn broken_file(bytes: impl AsRef<[u8]>) {
     assert_eq!(task["quarantined_files"], 1);
 }
 
+/// A chunk of nine files of which every third is broken, all in the same way, is read twice, however many they are: the
+/// first reading finds them all, and each is tried three times.
+#[cfg(target_os = "linux")]
+#[test]
+fn broken_files_cost_one_more_reading_together() {
+    use neartime_tests::opened::Opened;
+    let name = |number: usize| format!("10000{number}.gz");
+    let sound: Vec<usize> = (0..9).filter(|number| number % 3 != 1).collect();
+    let (case, without) = (Case::new(), Case::new());
+    for number in 0..9 {
+        let mut bytes = gzip(format!("{}\n{}\n", good("all"), good(&format!("user{number}"))).repeat(100));
+        if sound.contains(&number) {
+            put(&without.site.path().join("raw/2024/02/29"), &name(number), &bytes);
+        } else {
+            bytes.truncate(bytes.len() - 5);
+        }
+        put(&case.site.path().join("raw/2024/02/29"), &name(number), bytes);
+    }
+    let opened = Opened::watch(&case.site.path().join("raw/2024/02/29"));
+    case.site.run_once(1);
+    let times = |number: usize| (name(number), if sound.contains(&number) { 2 } else { 3 });
+    assert_eq!(opened.times(), (0..9).map(times).collect());
+    without.site.run_once(0);
+    let rows = "select id, actions_count from features_store.counted order by 1";
+    assert_eq!(case.site.sql(rows), without.site.sql(rows), "the rows of a chunk that never had them");
+    assert_eq!(case.site.json(["tasks", "list"])[0]["quarantined_files"], 3);
+    let entries = case.site.json(["quarantine", "list"]);
+    let keys: Vec<_> = entries.iter().map(|entry| entry["key"].as_str().unwrap().rsplit('/').next().unwrap()).collect();
+    assert_eq!(keys, ["100001.gz", "100004.gz", "100007.gz"]);
+}
+
+/// Nothing of it fits, and it is whole: only parsing tells, also where it is tried again.
+#[test]
+fn a_header_without_any_column_contributes_no_row() {
+    let config = EMBEDDED.to_owned() + &users("events", "") + &users_features("events");
+    let config = config.replace("format = \"json\"", "format = \"delimited\"\ndelimiter = \",\"\nheader = true");
+    let site = Site::new(BINARY, &config);
+    let root = site.path().join("raw/2024/02/29");
+    put(&root, "100000.gz", gzip("user,item,amount,time\nann,i,1,2024-02-29T10:01:00Z\n"));
+    put(&root, "100100.gz", gzip("a,b,c,d\nbob,i,1,2024-02-29T10:01:00Z\n"));
+    site.run_once(1);
+    assert_eq!(site.sql("select id from features_store.counted"), [["ann"]]);
+    let entries = site.json(["quarantine", "list"]);
+    assert_eq!(entries.len(), 1);
+    assert!(entries[0]["reason"].as_str().unwrap().contains("header"), "{entries:?}");
+}
+
 #[test]
 fn a_truncated_gzip_contributes_no_row() {
     let whole = gzip(format!("{}\n{}\n", good("one"), good("two")).repeat(200));

@@ -32,13 +32,6 @@ async fn delimited_files_are_read() {
 }
 
 #[tokio::test]
-async fn a_header_without_any_column_breaks_its_file() {
-    let format = Format::Delimited(Delimited::new(",", "\"", Header::FirstLine).unwrap());
-    let raw = Raw::new(format, &[("a", ColumnKind::Int)]).text("x,y\n1,2\n").await;
-    assert!(matches!(raw.read().await, Err(ReadError::Broken { .. })));
-}
-
-#[tokio::test]
 async fn apache_logs_are_read() {
     let format = Format::Pattern(Pattern::new("apache_combined").unwrap());
     let columns = [

@@ -13,21 +13,22 @@ use object_store::{
 
 use super::*;
 
-/// A bucket whose transfers break off after a few bytes, so many times.
-#[derive(Debug)]
-struct Breaking {
+/// A bucket that counts its transfers, of which so many break off after a few bytes.
+#[derive(Debug, Default)]
+pub(super) struct Counting {
     inner: InMemory,
     breaks: AtomicUsize,
+    pub(super) transfers: AtomicUsize,
 }
 
-impl std::fmt::Display for Breaking {
+impl std::fmt::Display for Counting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("breaking")
+        f.write_str("counting")
     }
 }
 
 #[async_trait::async_trait]
-impl ObjectStore for Breaking {
+impl ObjectStore for Counting {
     async fn put_opts(&self, at: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         self.inner.put_opts(at, payload, options).await
     }
@@ -39,13 +40,14 @@ impl ObjectStore for Breaking {
     async fn get_opts(&self, at: &Path, options: GetOptions) -> Result<GetResult> {
         let head = options.head;
         let got = self.inner.get_opts(at, options).await?;
+        self.transfers.fetch_add(usize::from(!head), Ordering::SeqCst);
         let more = self.breaks.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         if head || more.is_err() {
             return Ok(got);
         }
         let (meta, range, attributes) = (got.meta.clone(), got.range.clone(), got.attributes.clone());
         let bytes = got.bytes().await?;
-        let torn = object_store::Error::Generic { store: "breaking", source: "connection reset".into() };
+        let torn = object_store::Error::Generic { store: "counting", source: "connection reset".into() };
         let pieces = vec![Ok(bytes.slice(..bytes.len() / 3)), Err(torn)];
         let payload = GetResultPayload::Stream(futures::stream::iter(pieces).boxed());
         Ok(GetResult { payload, meta, range, attributes })
@@ -74,8 +76,8 @@ impl ObjectStore for Breaking {
 
 async fn read_with_breaks(breaks: usize) -> Result<(Vec<String>, ReadReport), ReadError> {
     let mut raw = Raw::json(&[("a", "int")]);
-    let store = Arc::new(Breaking { inner: InMemory::new(), breaks: AtomicUsize::new(0) });
-    raw.spec.location = crate::Location::bucket("s3://raw", Arc::<Breaking>::clone(&store)).unwrap();
+    let store = Arc::new(Counting::default());
+    raw.spec.location = crate::Location::bucket("s3://raw", Arc::<Counting>::clone(&store)).unwrap();
     let text: String = (0..1_000).map(|n| format!("{{\"a\":{n}}}\n")).collect();
     let path = raw.spec.location.object_path(&FileKey::new(KEY));
     store.put(&path, gzip(text.as_bytes()).into()).await.unwrap();
