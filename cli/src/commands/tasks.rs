@@ -106,8 +106,22 @@ async fn show(format: Format, tasks: &dyn TasksDb, task: TaskId) -> anyhow::Resu
     let detail = tasks.task(task).await?.ok_or_else(|| no_such_task(task))?;
     match format {
         Format::Table => show_tables(&detail),
-        format => output::print(format, &SHOW, None, parts(&detail)),
+        format => show_rows(format, &detail),
     }
+}
+
+/// For programs: one array. The row of the task, its first, has what `tasks list` shows of it too.
+fn show_rows(format: Format, detail: &TaskDetail) -> anyhow::Result<()> {
+    let (mut columns, mut rows) = (SHOW.to_vec(), parts(detail));
+    for (name, cell) in LIST.into_iter().zip(listed(&detail.task)) {
+        if columns.contains(&name) {
+            continue;
+        }
+        columns.push(name);
+        rows.iter_mut().for_each(|row| row.push(Cell::Null));
+        rows[0][columns.len() - 1] = cell;
+    }
+    output::print(format, &columns, None, rows)
 }
 
 /// For people: a table for each kind of thing.
@@ -133,7 +147,7 @@ fn show_tables(detail: &TaskDetail) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// For programs: one row for the task, each file, each run, and each reason why something was refused or left out.
+/// One row for the task, each file, each run, and each reason why something was refused or left out.
 fn parts(detail: &TaskDetail) -> Vec<Vec<Cell>> {
     let null = || Cell::Null;
     let task = &detail.task;

@@ -77,8 +77,28 @@ fn broken_file(bytes: impl AsRef<[u8]>) {
     assert_eq!(entries.len(), 1);
     assert!(entries[0]["key"].as_str().unwrap().ends_with("100100-case.gz"), "{entries:?}");
     assert!(entries[0]["line"].is_null());
-    let task = &case.site.json(["tasks", "list"])[0];
-    assert_eq!(task["quarantined_files"], 1);
+    let listed = &case.site.json(["tasks", "list"])[0];
+    assert_eq!(listed["quarantined_files"], 1);
+    show_agrees_with_list(&case.site, listed);
+}
+
+/// What `tasks show` tells of a task in its first row, or its first table, is what `tasks list` does.
+#[track_caller]
+fn show_agrees_with_list(site: &Site, listed: &serde_json::Value) {
+    let task = listed["task"].to_string();
+    let rows = site.json(["tasks", "show", &task]);
+    assert_eq!(rows[0]["part"], "task");
+    for (column, value) in listed.as_object().unwrap() {
+        assert_eq!(rows[0][column], *value, "{column}");
+        assert!(
+            rows[1..].iter().all(|row| row[column].is_null() || ["state", "generation"].contains(&column.as_str()))
+        );
+    }
+    let broken = rows.iter().filter(|row| row["part"] == "file" && row["state"] == "quarantined").count();
+    assert_eq!(listed["quarantined_files"], broken);
+    let text = site.run(["tasks", "show", &task]).stdout;
+    let told = text.lines().find_map(|line| line.split_once("quarantined_files")).expect("the text tells it too").1;
+    assert_eq!(told.trim(), broken.to_string());
 }
 
 /// A chunk of nine files of which every third is broken, all in the same way, is read twice, however many they are: the
