@@ -26,11 +26,11 @@ impl ChunkRange {
         if self == Self::ALL {
             return None;
         }
-        let from = Instant::from_micros(self.first);
+        let chunk_of = |micros| source.width.chunk_of(Instant::from_micros(micros));
+        // The chunk before `first` holds finer times that lie behind it; those of the last chunk lie up to its end.
+        let from = chunk_of(self.first.saturating_sub(1)).end();
         let from = source.since.map_or(from, |since| from.max(since));
-        // Finer times of the last chunk's files lie up to its end.
-        let until = Instant::from_micros(self.last.saturating_add(1)) + source.width.span();
-        Some((from, until))
+        Some((from, chunk_of(self.last).end()))
     }
 
     fn and(self, other: Self) -> Self {
@@ -64,12 +64,15 @@ impl ChunkRange {
         }
     }
 
-    /// The chunks for which `data_chunk op instant` holds, and perhaps the one beside them.
-    fn compared(op: Operator, instant: Option<i64>) -> Self {
-        match (op, instant) {
-            (Operator::Eq, Some(at)) => Self { first: at, last: at },
-            (Operator::Gt | Operator::GtEq, Some(at)) => Self { first: at, ..Self::ALL },
-            (Operator::Lt | Operator::LtEq, Some(at)) => Self { last: at, ..Self::ALL },
+    /// The chunks for which `data_chunk op literal` holds.
+    fn compared(op: Operator, literal: Option<Literal>) -> Self {
+        let Some(Literal { floor, ceil }) = literal else { return Self::ALL };
+        match op {
+            Operator::Eq => Self { first: ceil, last: floor },
+            Operator::Gt => Self { first: floor.saturating_add(1), ..Self::ALL },
+            Operator::GtEq => Self { first: ceil, ..Self::ALL },
+            Operator::Lt => Self { last: ceil.saturating_sub(1), ..Self::ALL },
+            Operator::LtEq => Self { last: floor, ..Self::ALL },
             _ => Self::ALL,
         }
     }
@@ -85,13 +88,22 @@ fn is_chunk(expr: &Expr) -> bool {
     }
 }
 
-/// The microseconds, floored, of a literal instant.
-fn instant(expr: &Expr) -> Option<i64> {
-    match expr {
-        Expr::Literal(ScalarValue::TimestampSecond(Some(at), _), _) => at.checked_mul(1_000_000),
-        Expr::Literal(ScalarValue::TimestampMillisecond(Some(at), _), _) => at.checked_mul(1_000),
-        Expr::Literal(ScalarValue::TimestampMicrosecond(Some(at), _), _) => Some(*at),
-        Expr::Literal(ScalarValue::TimestampNanosecond(Some(at), _), _) => Some(at.div_euclid(1_000)),
-        _ => None,
-    }
+/// A literal instant, in microseconds: the two are the same but where it lies between them.
+struct Literal {
+    floor: i64,
+    ceil: i64,
+}
+
+fn instant(expr: &Expr) -> Option<Literal> {
+    let micros = match expr {
+        Expr::Literal(ScalarValue::TimestampSecond(Some(at), _), _) => at.checked_mul(1_000_000)?,
+        Expr::Literal(ScalarValue::TimestampMillisecond(Some(at), _), _) => at.checked_mul(1_000)?,
+        Expr::Literal(ScalarValue::TimestampMicrosecond(Some(at), _), _) => *at,
+        Expr::Literal(ScalarValue::TimestampNanosecond(Some(at), _), _) => {
+            let floor = at.div_euclid(1_000);
+            return Some(Literal { floor, ceil: floor + i64::from(at.rem_euclid(1_000) > 0) });
+        }
+        _ => return None,
+    };
+    Some(Literal { floor: micros, ceil: micros })
 }

@@ -1,12 +1,14 @@
 //! SQL over raw lines: pruning by chunk, and the rules for lines.
 
+use std::cmp::Ordering;
+
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::catalog::{MemorySchemaProvider, SchemaProvider};
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionContext, col, lit};
-use neartime_model::{ChunkWidth, Instant};
+use neartime_model::Instant;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 
@@ -83,11 +85,42 @@ async fn conditions_filter_rows_and_prune_files() {
     let at = |text: &str| text.parse::<Instant>().unwrap();
     let millis = |text: &str| lit(ScalarValue::TimestampMillisecond(Some(at(text).as_millis()), Some("UTC".into())));
     let one = range(col("data_chunk").eq(millis("2018-08-01T10:40:00Z")));
-    let times = one.layout_times(&source).unwrap();
-    assert_eq!(times.0, at("2018-08-01T10:40:00Z"));
-    assert_eq!(times.1.as_millis(), at("2018-08-01T10:50:00Z").as_millis());
-    let chunk = ChunkWidth::TEN_MINUTES.chunk_of(times.0);
-    assert!(chunk.contains(times.0));
+    let times = Some((at("2018-08-01T10:40:00Z"), at("2018-08-01T10:50:00Z")));
+    assert_eq!(one.layout_times(&source), times);
+    let nanos = at("2018-08-01T10:40:00Z").as_micros() * 1_000;
+    let between_micros = |nanos| lit(ScalarValue::TimestampNanosecond(Some(nanos), None));
+    let just_round =
+        col("data_chunk").gt(between_micros(nanos - 1)).and(col("data_chunk").lt(between_micros(nanos + 1)));
+    assert_eq!(range(just_round).layout_times(&source), times);
+}
+
+/// What a query must read is told by arithmetic on the names of the files, one a minute of three hours.
+#[tokio::test]
+async fn a_query_reads_the_chunks_that_it_asks_for_and_no_others() {
+    let minutes = 10 * 60..13 * 60_i64;
+    let key = |minute: i64| format!("olx/2018/08/01/{:02}{:02}-a", minute / 60, minute % 60);
+    let files: Vec<_> = minutes.clone().map(|minute| (key(minute), format!("{{\"n\":{minute}}}"))).collect();
+    let files: Vec<_> = files.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
+    let (context, _) = context(&files, |_| {}).await;
+    let midnight = "2018-08-01T00:00:00Z".parse::<Instant>().unwrap().as_millis();
+    for literal in ["09:00:00", "10:40:00", "10:40:00.001", "10:45:00", "10:49:59.999", "12:59:00", "14:00:00"] {
+        let at = format!("2018-08-01T{literal}Z");
+        let asked = at.parse::<Instant>().unwrap().as_millis();
+        for (operator, orders) in [
+            ("=", &[Ordering::Equal][..]),
+            ("<", &[Ordering::Less]),
+            ("<=", &[Ordering::Less, Ordering::Equal]),
+            (">", &[Ordering::Greater]),
+            (">=", &[Ordering::Greater, Ordering::Equal]),
+        ] {
+            let sql = format!("select n from raw.edits where data_chunk {operator} '{at}'");
+            let plan = context.sql(&sql).await.unwrap().create_physical_plan().await.unwrap();
+            datafusion::physical_plan::collect(Arc::clone(&plan), context.task_ctx()).await.unwrap();
+            let wanted = |minute: &i64| orders.contains(&(midnight + minute / 10 * 10 * 60_000).cmp(&asked));
+            let bytes = "{\"n\":600}".len() * minutes.clone().filter(wanted).count();
+            assert_eq!(scanned(&*plan), bytes, "{operator} {at}");
+        }
+    }
 }
 
 #[tokio::test]
