@@ -124,6 +124,9 @@ impl Edges {
     /// Tells the task database which sources and features there are; it refuses what contradicts what it stored.
     pub async fn declare(&self) -> Result<(), TasksError> {
         self.tasks.declare_sources(&self.source_declarations()).await?;
+        for work in self.sources.iter().filter(|work| work.features.is_empty()) {
+            tracing::warn!(source = %work.source.name, "no feature reads this source: its tasks wait until one does");
+        }
         for known in self.tasks.declare_features(&self.feature_declarations()).await? {
             if known.newest > known.version {
                 tracing::warn!(

@@ -126,13 +126,13 @@ pub struct SourcePulse {
     pub source: SourceName,
     /// Tasks that a worker could claim now.
     pub due: u64,
-    /// Tasks that are not due yet, or in back-off.
+    /// Tasks that are not due yet, in back-off, or of a source that no feature was ever declared for.
     pub waiting: u64,
     /// Tasks that are claimed, also those whose lease ran out.
     pub running: u64,
     /// Tasks that need a person.
     pub parked: u64,
-    /// Since when the longest due task has been due; null where none is.
+    /// Since when the longest due of those that a worker could claim has been due; null where none is.
     pub oldest_due_at: Option<Instant>,
 }
 

@@ -135,7 +135,7 @@ fn warnings(app: &App, edges: &Edges) -> Vec<String> {
     for work in &edges.sources {
         let source = &work.source;
         if work.features.is_empty() {
-            warnings.push(format!("no feature reads `{}`", source.name));
+            warnings.push(format!("no feature reads `{}`: its tasks wait until one does", source.name));
         }
         if source.look_back < source.width.span() {
             let (name, back, width) = (&source.name, source.look_back, source.width);

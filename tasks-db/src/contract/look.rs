@@ -1,6 +1,6 @@
 use neartime_model::{FilePath, Span};
 
-use super::bench::{Bench, at, everything, failed, feature_name, file, source_name};
+use super::bench::{Bench, at, everything, failed, feature_name, file, source, source_name};
 use crate::{FeaturePulse, Parking, SourcePulse, TaskId, TaskQuery, TaskState};
 
 pub(super) async fn tasks_are_listed_in_pages(bench: Bench) {
@@ -59,6 +59,25 @@ pub(super) async fn features_show_how_far_they_are(bench: Bench) {
     assert_eq!((a.rows, a.done, a.waiting, a.parked), (20, 2, 0, 0));
     assert_eq!((b.newest_done_chunk, b.rows), (Some(at("2018-08-01T10:40:00Z")), 10));
     assert_eq!((b.done, b.waiting, b.newest.0), (1, 1, 1));
+}
+
+/// Its tasks wait for the day when a feature reads it; until then nobody is late with them.
+pub(super) async fn tasks_that_no_feature_reads_are_not_due(bench: Bench) {
+    bench.db.declare_sources(&[source("events")]).await.unwrap();
+    bench.chunks(&["2018-08-01T10:00:00Z", "2018-08-01T10:10:00Z"]).await;
+    assert!(bench.claim_as(&[]).await.is_none());
+    let pulse = |due: u64, waiting: u64, oldest_due_at: Option<&str>| SourcePulse {
+        source: source_name("events"),
+        due,
+        waiting,
+        running: 0,
+        parked: 0,
+        oldest_due_at: oldest_due_at.map(at),
+    };
+    assert_eq!(bench.db.pulse().await.unwrap().sources, [pulse(0, 2, None)]);
+    let bench = bench.declared().await;
+    assert_eq!(bench.db.pulse().await.unwrap().sources, [pulse(2, 0, Some("2018-08-01T10:13:00Z"))]);
+    assert_eq!(bench.drain().await, 2, "and they run with the first feature");
 }
 
 pub(super) async fn the_pulse_tells_what_is_unfinished(bench: Bench) {

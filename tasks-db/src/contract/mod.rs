@@ -96,6 +96,7 @@ cases! {
     quarantine::text_is_cut_and_cleaned,
     look::tasks_are_listed_in_pages,
     look::features_show_how_far_they_are,
+    look::tasks_that_no_feature_reads_are_not_due,
     look::the_pulse_tells_what_is_unfinished,
     cron::a_job_runs_once_for_a_fleet,
     cron::missed_runs_are_made_up_for_by_one,

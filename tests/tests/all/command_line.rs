@@ -72,6 +72,24 @@ fn the_complete_configuration_passes_the_check() {
 }
 
 #[test]
+fn tasks_that_no_feature_reads_wait_for_one_and_it_is_said() {
+    let (source, _) = SMALL.split_once("[[feature]]").unwrap();
+    let site = small();
+    site.configure(source);
+    let said = "tasks wait until one does";
+    let checked = site.run(["check"]);
+    assert!(checked.code == Some(0) && checked.stderr.contains(said), "{}", checked.stderr);
+    let ran = site.run_once(0);
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
+    assert_eq!(site.rows(["tasks", "list", "--state", "waiting"]).len(), 1);
+    assert_eq!(site.sql("select count(*) from raw.events"), [["2"]]);
+    site.configure(SMALL);
+    let ran = site.run_once(0);
+    assert!(!ran.stderr.contains(said), "{}", ran.stderr);
+    assert_eq!(site.sql("select sum(actions_count) from features_store.notes"), [["2"]]);
+}
+
+#[test]
 fn the_configuration_is_refused_with_the_line() {
     let site = Site::new(BINARY, &format!("[run]\nwrokers = 2\n{SMALL}"));
     let ran = site.run(["check"]);
