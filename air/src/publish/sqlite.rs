@@ -10,7 +10,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use neartime_model::{Fence, Instant};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, SqlitePool};
+use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection, SqlitePool};
 
 use super::patience::{LOCK_TIMEOUT, patiently};
 use super::{LiveReport, Publisher, ShowQuery, Sort, fence_of};
@@ -54,7 +54,10 @@ impl SqlitePublisher {
             .busy_timeout(LOCK_TIMEOUT)
             // Else a view on the report would follow the old table when that is renamed.
             .pragma("legacy_alter_table", "ON");
-        let pool = SqlitePoolOptions::new().max_connections(4);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            // Where the disk is full SQLite ends the transaction by itself, and sqlx counts it as open ever after.
+            .before_acquire(|conn, _| Box::pin(async { Ok(!conn.is_in_transaction()) }));
         // The switch to WAL does not wait for another process that makes the same switch.
         let pool = patiently!(is_locked, pool.clone().connect_with(options.clone()));
         let publisher = Self { pool: pool.map_err(AirError::database("open the tables"))?, path };

@@ -65,6 +65,8 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .max_connections(connections)
         .acquire_timeout(TURN_TIMEOUT)
         .test_before_acquire(false)
+        // Where the disk is full SQLite ends the transaction by itself, and sqlx counts it as open ever after.
+        .before_acquire(|conn, _| Box::pin(async { Ok(!conn.is_in_transaction()) }))
         .idle_timeout(None)
         .max_lifetime(None)
 }

@@ -72,6 +72,22 @@ async fn without_the_generation_test_the_oracle_sees_lost_files() {
 }
 
 #[tokio::test]
+async fn the_writer_goes_on_after_a_transaction_that_sqlite_ended() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = SqliteOptions::new(directory.path().join("tasks.db"), Arc::new(SystemClock));
+    let backend = SqliteBackend::open(&options).await.unwrap();
+    for _ in 0..2 {
+        let mut tx = backend.writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
+        sqlx::query("CREATE TABLE one (n INTEGER PRIMARY KEY)").execute(&mut *tx).await.unwrap();
+        // What SQLite also does by itself where a commit finds the disk full.
+        let ended = sqlx::query("INSERT OR ROLLBACK INTO one VALUES (1), (1)").execute(&mut *tx).await;
+        assert!(ended.is_err());
+        tx.commit().await.expect_err("there is no transaction any more");
+    }
+    backend.write().await.unwrap().commit().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_database_is_told_from_one_that_is_away() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tasks.db");

@@ -21,7 +21,7 @@ use futures::TryStreamExt;
 use neartime_engine::FeatureTable;
 use neartime_model::{Clock, FeatureName, Fence, Instant, Span};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, SqlitePool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlitePool};
 use tokio::sync::mpsc::Sender;
 
 use self::in_place::TableInPlace;
@@ -242,8 +242,12 @@ impl Question {
 /// SQLite heeds no busy timeout.
 async fn connect_patiently(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
     let deadline = std::time::Instant::now() + BUSY_TIMEOUT;
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        // Where the disk is full SQLite ends the transaction by itself, and sqlx counts it as open ever after.
+        .before_acquire(|conn, _| Box::pin(async { Ok(!conn.is_in_transaction()) }));
     loop {
-        match SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await {
+        match pool.clone().connect_with(options.clone()).await {
             Err(error) if matches!(primary_code(&error), Some(5 | 6)) && std::time::Instant::now() < deadline => {
                 tokio::time::sleep(RETRY).await;
             }
