@@ -190,14 +190,17 @@ impl Scheduler {
     async fn drain_with_one(&self, stopping: watch::Receiver<Stop>) -> Result<(), OnceError> {
         let worker = self.worker(Backoff::None, stopping.clone());
         let mut away = Away::default();
+        // What a service's absence put off is due again soon, also where other work went well since.
+        let mut put_off = false;
         while !is_stopping(&stopping) {
             match worker.turn().await {
                 Ok(Turn::Worked) => away = Away::default(),
                 Ok(Turn::ServiceAway(note)) => {
+                    put_off = true;
                     away.note(note, self.settings.patience)?;
                     tokio::time::sleep(PAUSE).await;
                 }
-                Ok(Turn::Idle) => match self.is_drained(&away).await? {
+                Ok(Turn::Idle) => match self.is_drained(put_off).await? {
                     true => return Ok(()),
                     false => tokio::time::sleep(PAUSE).await,
                 },
@@ -211,8 +214,8 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Whether nobody holds a claim, and nothing waits that a service's absence put off.
-    async fn is_drained(&self, away: &Away) -> Result<bool, TasksError> {
+    /// Whether nobody holds a claim, and nothing is due soon that may have been `put_off`.
+    async fn is_drained(&self, put_off: bool) -> Result<bool, TasksError> {
         let ours = self.edges.source_names();
         let counts = self.edges.tasks.counts().await?;
         if counts.iter().any(|count| count.state == TaskState::Running && ours.contains(&count.source)) {
@@ -220,6 +223,6 @@ impl Scheduler {
         }
         let soon = self.edges.tasks.now().await? + SERVICE_DELAY;
         let next = self.edges.tasks.next_due_at(&ours).await?;
-        Ok(away.0.is_none() || next.is_none_or(|next| next > soon))
+        Ok(!put_off || next.is_none_or(|next| next > soon))
     }
 }
