@@ -4,6 +4,7 @@
 //! [`faulty`] added to its list, as a feature's author would add them.
 
 pub mod configs;
+pub mod disk;
 pub mod faulty;
 #[cfg(target_os = "linux")]
 pub mod opened;

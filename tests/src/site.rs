@@ -1,13 +1,18 @@
 //! A folder with a `neartime.toml`, and the real binary run on it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::disk::SmallDisk;
+
 /// A folder of its own for one test: configuration, reservoir, stores and databases; removed at the end.
 #[derive(Debug)]
 pub struct Site {
+    /// Goes before the folder that it lies over.
+    disk: Option<SmallDisk>,
     folder: TempDir,
     binary: PathBuf,
     variables: Vec<(String, String)>,
@@ -26,13 +31,24 @@ impl Site {
     pub fn new(binary: &str, config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("neartime.toml"), config).expect("the configuration is written");
-        Self { folder, binary: binary.into(), variables: Vec::new() }
+        Self { disk: None, folder, binary: binary.into(), variables: Vec::new() }
     }
 
     /// Sets a variable of the binary's environment.
     pub fn with_variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Lets everything that runs here see a small disk over one of the site's folders; `None` where nobody may mount.
+    pub fn with_small_disk(mut self, folder: &str, kilobytes: u32) -> Option<Self> {
+        self.disk = Some(SmallDisk::over(&self.path().join(folder), kilobytes)?);
+        Some(self)
+    }
+
+    /// The disk of [`Self::with_small_disk`].
+    pub fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("it has a small disk")
     }
 
     pub fn path(&self) -> &Path {
@@ -45,7 +61,10 @@ impl Site {
     }
 
     pub fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match &self.disk {
+            None => Command::new(&self.binary),
+            Some(disk) => disk.command(&self.binary, self.path()),
+        };
         command.args(args).current_dir(self.path()).envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -100,10 +119,15 @@ impl Site {
         self.rows(["sql", query])
     }
 
-    /// Every published Parquet file below the features store, by its path there, with its bytes.
-    pub fn parquet_files(&self) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+    /// Every published Parquet file below the features store, by its path there, with its bytes; none where there is
+    /// no store yet.
+    pub fn parquet_files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let root = self.path().join("features_store");
-        let mut files = std::collections::BTreeMap::new();
+        let root = self.disk.as_ref().map_or(root.clone(), |disk| disk.seen(&root));
+        let mut files = BTreeMap::new();
+        if !root.exists() {
+            return files;
+        }
         let mut folders = vec![root.clone()];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(&folder).expect("a folder of the features store") {

@@ -6,6 +6,7 @@ mod bad_input;
 mod command_line;
 mod faults;
 mod freshness;
+mod full_disk;
 mod init;
 mod late_files;
 mod outages;
