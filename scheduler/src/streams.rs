@@ -225,3 +225,6 @@ fn ended(readers: &mut Readers, looked_at: &mut Option<Instant>) -> Result<(), S
 fn panicked(error: tokio::task::JoinError) -> StreamError {
     StreamError::Panicked(crate::compute::panic_text(error))
 }
+
+#[cfg(test)]
+mod tests;

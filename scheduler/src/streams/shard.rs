@@ -148,8 +148,10 @@ impl Shard<'_> {
             }
             let is_at_tip = page.records.is_empty() && page.behind.is_none_or(|behind| behind <= Span::ZERO);
             let is_enough = match self.until {
-                Until::Tip(asked_at) => is_at_tip || page.caught_up_at.is_some_and(|until| until >= *asked_at),
-                Until::Stopped(..) => false,
+                Until::Tip(asked_at) if is_at_tip || page.caught_up_at.is_some_and(|until| until >= *asked_at) => {
+                    !self.is_closed().await?
+                }
+                _ => false,
             };
             let done = intake.done(is_enough).await?;
             // Only where nothing is held is all that arrived before also written down.
@@ -164,6 +166,13 @@ impl Shard<'_> {
             }
             self.pause(if is_at_tip { AT_THE_TIP } else { BETWEEN_PAGES }).await;
         }
+    }
+
+    /// Whether others go on after this shard: its end is told then, if only some pages behind its last record, and the
+    /// others are not read before.
+    async fn is_closed(&self) -> Result<bool, StreamError> {
+        let shards = self.streaming.work.stream.shards().await?;
+        Ok(shards.iter().any(|shard| shard.parents.iter().any(|parent| parent.as_str() == self.label.shard)))
     }
 
     /// The next page; a stream that is away is asked again for as long as the claim is held.
