@@ -113,8 +113,10 @@ impl Edges {
         self.sources.iter().filter(|work| self.is_listed(work))
     }
 
-    pub(crate) fn source_names(&self) -> Vec<SourceName> {
-        self.sources.iter().map(|work| work.source.name.clone()).collect()
+    /// The sources that a feature reads: nobody works on the tasks of the others.
+    pub(crate) fn read_sources(&self) -> Vec<SourceName> {
+        let read = self.sources.iter().filter(|work| !work.features.is_empty());
+        read.map(|work| work.source.name.clone()).collect()
     }
 
     pub(crate) fn worker_sources(&self) -> Vec<WorkerSource> {

@@ -190,17 +190,14 @@ impl Scheduler {
     async fn drain_with_one(&self, stopping: watch::Receiver<Stop>) -> Result<(), OnceError> {
         let worker = self.worker(Backoff::None, stopping.clone());
         let mut away = Away::default();
-        // What a service's absence put off is due again soon, also where other work went well since.
-        let mut put_off = false;
         while !is_stopping(&stopping) {
             match worker.turn().await {
                 Ok(Turn::Worked) => away = Away::default(),
                 Ok(Turn::ServiceAway(note)) => {
-                    put_off = true;
                     away.note(note, self.settings.patience)?;
                     tokio::time::sleep(PAUSE).await;
                 }
-                Ok(Turn::Idle) => match self.is_drained(put_off).await? {
+                Ok(Turn::Idle) => match self.is_drained().await? {
                     true => return Ok(()),
                     false => tokio::time::sleep(PAUSE).await,
                 },
@@ -214,15 +211,16 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Whether nobody holds a claim, and nothing is due soon that may have been `put_off`.
-    async fn is_drained(&self, put_off: bool) -> Result<bool, TasksError> {
-        let ours = self.edges.source_names();
+    /// Whether nobody holds a claim, and nothing is due soon: a service that is away may have put that off, in this
+    /// process or in the one before.
+    async fn is_drained(&self) -> Result<bool, TasksError> {
+        let ours = self.edges.read_sources();
         let counts = self.edges.tasks.counts().await?;
         if counts.iter().any(|count| count.state == TaskState::Running && ours.contains(&count.source)) {
             return Ok(false);
         }
         let soon = self.edges.tasks.now().await? + SERVICE_DELAY;
         let next = self.edges.tasks.next_due_at(&ours).await?;
-        Ok(!put_off || next.is_none_or(|next| next > soon))
+        Ok(next.is_none_or(|next| next > soon))
     }
 }

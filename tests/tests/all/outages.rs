@@ -11,7 +11,9 @@ use neartime_tests::site::Site;
 use crate::BINARY;
 
 fn site() -> Site {
-    let site = Site::new(BINARY, &format!("{EMBEDDED}{}{}", users("events", ""), users_features("events")));
+    // Beside it the same files as a source that no feature reads: its tasks wait, and nobody waits for them.
+    let sources = users("events", "") + &users("unread", "");
+    let site = Site::new(BINARY, &format!("{EMBEDDED}{sources}{}", users_features("events")));
     for minute in ["100000", "101000", "102000"] {
         let line = format!(
             r#"{{"user":"ann","item":"i","amount":1,"time":"2024-02-29T{}:{}:00Z"}}"#,
@@ -42,6 +44,7 @@ fn with_something_away(site: &Site, path: &Path, obstacle: impl FnOnce(&Path)) {
     assert_eq!(running.wait().unwrap().code(), Some(0));
     assert!(started_at.elapsed() < Duration::from_secs(60));
     assert_eq!(site.rows(["tasks", "list", "--state", "done"]).len(), 3);
+    assert_eq!(site.rows(["tasks", "list", "--state", "waiting", "--source", "unread"]).len(), 3);
     assert_eq!(site.json(["get", "counted", "--id", "ann"])[0]["actions_count"], 3);
     assert_eq!(site.sql("select sum(actions_count) from features_store.counted"), [["3"]]);
 }
