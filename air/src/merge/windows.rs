@@ -14,6 +14,10 @@ use crate::error::AirError;
 /// So many blocks of a source are held ready.
 const BLOCKS_AHEAD: usize = 2;
 
+/// A window has so many users of the source that is behind, at most: what is gathered stays near the processor. Tests
+/// have small blocks, which are to be cut too.
+const WINDOW_USERS: usize = if cfg!(test) { 16 } else { 4 << 10 };
+
 /// Sources being merged by any number of threads.
 #[derive(Debug)]
 pub(crate) struct Merge {
@@ -135,6 +139,31 @@ impl Merge {
     }
 }
 
+/// A user of a block.
+struct Bound {
+    block: Arc<Block>,
+    at: usize,
+}
+
+impl Bound {
+    fn last(block: &Arc<Block>) -> Self {
+        Self { block: Arc::clone(block), at: block.len() - 1 }
+    }
+
+    fn id(&self) -> &[u8] {
+        self.block.id(self.at)
+    }
+}
+
+impl Line {
+    /// The user before whom a window ends, of those in the first block.
+    fn near(&self) -> Option<Bound> {
+        let block = Arc::clone(self.blocks.front()?);
+        let at = (self.from + WINDOW_USERS).min(block.len() - 1);
+        Some(Bound { block, at })
+    }
+}
+
 impl State {
     /// What is wanted most; `None` if other threads have all of it in hand.
     fn task(&mut self) -> Option<Task> {
@@ -153,14 +182,15 @@ impl State {
             return None;
         }
         let open = || (0..self.lines.len()).filter(|&at| !self.lines[at].ended);
-        // Usually one block of the source that is behind is used up, and the next one is there already. A user may fill
-        // more than a block.
+        // Usually some users of the source that is behind are taken, and their next block is there already. A user may
+        // fill more than a block.
         let behind = self.first_by(open(), VecDeque::front);
         let far_behind = self.first_by(open(), VecDeque::back);
-        let front = behind.map(|at| self.lines[at].blocks.front().cloned());
-        let back = far_behind.map(|at| self.lines[at].blocks.back().cloned());
-        for bound in [front, back] {
-            let slices = self.cut(bound.flatten());
+        let near = behind.and_then(|at| self.lines[at].near());
+        let front = behind.and_then(|at| self.lines[at].blocks.front().map(Bound::last));
+        let back = far_behind.and_then(|at| self.lines[at].blocks.back().map(Bound::last));
+        for bound in [near, front, back] {
+            let slices = self.cut(bound);
             if !slices.is_empty() {
                 self.windows += 1;
                 return Some(Task::Work(Window { number: self.windows - 1, slices }));
@@ -186,9 +216,9 @@ impl State {
         self.lines[at].source.take().map(|source| Task::Read(at, source))
     }
 
-    /// Takes the users before the last one of a block, who may have more rows; all users if there is none.
-    fn cut(&mut self, bound: Option<Arc<Block>>) -> Vec<Slice> {
-        let bound = bound.as_ref().map(|block| block.last_id());
+    /// Takes the users before one of a block, who may have more rows; all users if there is none.
+    fn cut(&mut self, bound: Option<Bound>) -> Vec<Slice> {
+        let bound = bound.as_ref().map(Bound::id);
         let mut slices = Vec::with_capacity(self.lines.len());
         for (source, line) in self.lines.iter_mut().enumerate() {
             while let Some(block) = line.blocks.front() {
