@@ -1,8 +1,9 @@
 //! What `bench/air` runs: reports over a generated features store, timed, and formulas on given cells.
 //!
 //! ```text
-//! report before STORE UDB AS_OF...  makes a report as of each instant in turn; times go to standard error, the last
-//!                                   report's cells to standard output as CSV
+//! report before STORE UDB AS_OF...  makes a report as of each instant in turn; the times until it is there, and until
+//!                                   the next one can go on from it, go to standard error, the last report's cells to
+//!                                   standard output as CSV
 //! report any STORE UDB AS_OF...     the same with `order = "any"`
 //! report publish STORE UDB AS_OF... the same as `before`, and publishes each report to a SQLite file in UDB, or to
 //!                                   the Postgres database of NEARTIME_BENCH_POSTGRES
@@ -13,13 +14,16 @@
 use std::error::Error;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant as Stopwatch;
 
+use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use neartime_air::{
-    Air, AirConfig, Alive, CellCounts, Effort, FeaturesPlace, Membership, Order, Progress, Publisher, Report,
-    SqlitePublisher, Thresholds, UdbPlace, p_value,
+    Air, AirConfig, AirError, Alive, CellCounts, Effort, FeaturesPlace, LiveReport, Membership, Order, Progress,
+    Publisher, Report, Row, ShowQuery, SqlitePublisher, Thresholds, UdbPlace, p_value,
 };
 use neartime_engine::{Aggregate, FeatureTable, OnlineLayout, OutputColumn, OutputSchema, Role};
 use neartime_model::{ChunkWidth, FeatureName, FeatureVersion, Fence, Instant, OutputName, SourceName, Span};
@@ -70,37 +74,78 @@ async fn count(
         thresholds: Thresholds { min_overlap: 0, min_site_audience: 0 },
     };
     std::fs::create_dir_all(udb)?;
-    let publisher = publisher(udb).await?;
+    let publisher = Arc::new(Watched { publisher: publisher(udb, publish).await?, seen: Mutex::default() });
     let features_store = FeaturesPlace::Directory(store.to_owned());
     let air = Air {
         config,
         features_store,
         udb: UdbPlace::folder(udb),
-        publisher,
+        publisher: Arc::clone(&publisher) as Arc<dyn Publisher>,
         effort: Effort::default(),
         progress: Progress::default(),
     };
     let mut last = None;
     for (number, &as_of) in (1..).zip(instants) {
         let begun = Stopwatch::now();
-        let report = air.compute(as_of, fence(udb, number)?).await?;
-        eprintln!("{as_of}: {:.3} s, {:?}, {} rows", begun.elapsed().as_secs_f64(), report.work, report.len());
+        let report = air.run(as_of, fence(udb, number)?).await?;
+        let (kept, [made, published]) = (begun.elapsed().as_secs_f64(), publisher.since(begun));
+        eprintln!("{as_of}: {made:.3} s, {:?}, {} rows, kept after {kept:.3} s", report.work, report.len());
         if publish {
-            let begun = Stopwatch::now();
-            air.publisher.publish(&report).await?;
-            eprintln!("published in {:.3} s", begun.elapsed().as_secs_f64());
+            eprintln!("published in {:.3} s", published - made);
         }
         last = Some(report);
     }
     last.map_or(Ok(()), |report| print(&report))
 }
 
-async fn publisher(udb: &Path) -> Result<Arc<dyn Publisher>, Box<dyn Error>> {
+async fn publisher(udb: &Path, publish: bool) -> Result<Option<Arc<dyn Publisher>>, Box<dyn Error>> {
+    if !publish {
+        return Ok(None);
+    }
     #[cfg(feature = "postgres")]
     if let Ok(url) = std::env::var("NEARTIME_BENCH_POSTGRES") {
-        return Ok(Arc::new(neartime_air::PgPublisher::open(&url, false).await?));
+        return Ok(Some(Arc::new(neartime_air::PgPublisher::open(&url, false).await?)));
     }
-    Ok(Arc::new(SqlitePublisher::open(udb.join("air.db")).await?))
+    Ok(Some(Arc::new(SqlitePublisher::open(udb.join("air.db")).await?)))
+}
+
+/// Sees when a report is there to be published, and when it is.
+#[derive(Debug)]
+struct Watched {
+    publisher: Option<Arc<dyn Publisher>>,
+    seen: Mutex<Vec<Stopwatch>>,
+}
+
+impl Watched {
+    fn see(&self) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).push(Stopwatch::now());
+    }
+
+    /// How many seconds after `begun` the last report was there, and was published.
+    fn since(&self, begun: Stopwatch) -> [f64; 2] {
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+        [0, 1].map(|at| seen[at].duration_since(begun).as_secs_f64())
+    }
+}
+
+#[async_trait]
+impl Publisher for Watched {
+    async fn publish(&self, report: &Report) -> Result<(), AirError> {
+        self.see();
+        if let Some(publisher) = &self.publisher {
+            publisher.publish(report).await?;
+        }
+        self.see();
+        Ok(())
+    }
+
+    async fn live(&self) -> Result<Option<LiveReport>, AirError> {
+        Ok(None)
+    }
+
+    fn show(&self, _: &ShowQuery) -> BoxStream<'static, Result<Row<String>, AirError>> {
+        futures::stream::empty().boxed()
+    }
 }
 
 /// Fences grow from process to process.

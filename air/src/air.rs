@@ -41,15 +41,19 @@ impl Air {
     ///
     /// `fence` must be greater than that of every earlier run. Runs in one user database wait for each other.
     pub async fn run(&self, as_of: Instant, fence: Fence) -> Result<Report, AirError> {
-        let report = self.compute(as_of, fence).await?;
-        self.progress.tell(Stage::Publishing(report.len()));
-        self.publisher.publish(&report).await?;
-        Ok(report)
+        let run = move |air: &Self, runtime: Handle| {
+            let publish = |report: &Report| {
+                air.progress.tell(Stage::Publishing(report.len()));
+                runtime.block_on(air.publisher.publish(report))
+            };
+            air.run_here(as_of, fence, &runtime, publish)
+        };
+        self.blocking(run).await
     }
 
     /// Makes the report without publishing it.
     pub async fn compute(&self, as_of: Instant, fence: Fence) -> Result<Report, AirError> {
-        self.blocking(move |air, runtime| air.compute_here(as_of, fence, runtime)).await
+        self.blocking(move |air, runtime| air.run_here(as_of, fence, &runtime, |_| Ok(()))).await
     }
 
     /// The end of the newest chunk that the features store holds of the report's features; `None` if it holds none.
@@ -75,7 +79,13 @@ impl Air {
         })
     }
 
-    fn compute_here(&self, as_of: Instant, fence: Fence, runtime: Handle) -> Result<Report, AirError> {
+    fn run_here(
+        &self,
+        as_of: Instant,
+        fence: Fence,
+        runtime: &Handle,
+        publish: impl FnOnce(&Report) -> Result<(), AirError>,
+    ) -> Result<Report, AirError> {
         self.config.check()?;
         let as_of = self.floor(as_of);
         let (groups, site_names) = self.names()?;
@@ -112,7 +122,7 @@ impl Air {
             }
             attempt += 1;
         };
-        let report = self.report(refresh, refreshed, site_names)?;
+        let report = self.report(refresh, refreshed, site_names, publish)?;
         if let Some(Err(error)) = mirror.map(|mirror| mirror.put(&shared, fence)) {
             // The report is right all the same; only the next one costs more.
             tracing::warn!(error = &error as &dyn std::error::Error, "user database was not put into the bucket");
@@ -121,9 +131,15 @@ impl Air {
         Ok(report)
     }
 
-    /// Makes the report of what was counted, while the disk takes the counts for the next one.
-    fn report(&self, refresh: Refresh<'_>, refreshed: Refreshed, site_names: SiteNames) -> Result<Report, AirError> {
-        let Refreshed { state, inputs, work } = refreshed;
+    /// Makes the report of what was counted, and publishes it, while the disk takes what the next one begins with.
+    fn report(
+        &self,
+        refresh: Refresh<'_>,
+        refreshed: Refreshed,
+        site_names: SiteNames,
+        publish: impl FnOnce(&Report) -> Result<(), AirError>,
+    ) -> Result<Report, AirError> {
+        let Refreshed { state, hidden, inputs, work } = refreshed;
         let of = Of { as_of: refresh.as_of, fence: refresh.fence, inputs: report_inputs(inputs), work };
         let text = |kind| {
             let names = refresh.dictionary.names(kind);
@@ -137,9 +153,11 @@ impl Air {
             site_names,
         };
         std::thread::scope(|scope| {
-            let keeping = scope.spawn(|| refresh.keep(&state));
+            let keeping = scope.spawn(|| refresh.keep(&state, hidden));
             let report = Report::new(of, names, &state.counts, self.config.thresholds, self.effort.threads);
-            keeping.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)).map(|()| report)
+            let published = publish(&report);
+            let kept = keeping.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            published.and(kept).map(|()| report)
         })
     }
 

@@ -9,7 +9,7 @@ use crate::count::{Counts, count_all};
 use crate::error::AirError;
 use crate::input::{Found, Listed};
 use crate::merge::{Merge, Source};
-use crate::udb::{Draft, Fold, Folder, Keeping, Snapshot, UsersFile, UsersSource};
+use crate::udb::{Draft, Fold, Folder, Hidden, Keeping, Snapshot, UsersFile, UsersSource};
 
 /// So many snapshots are kept; a late file of an older day makes the user database from nothing.
 const SNAPSHOTS_KEPT: usize = 8;
@@ -23,6 +23,16 @@ pub(super) struct Pass {
     /// What to make of those.
     pub(super) keeping: Option<Keeping>,
     pub(super) counting: bool,
+}
+
+/// What is there once the missing snapshots are made.
+pub(super) struct CaughtUp {
+    /// The latest; none if there is no file to make one from.
+    pub(super) latest: Option<Arc<Snapshot>>,
+    /// The same, if it was made now and is yet to be published.
+    pub(super) hidden: Option<Hidden>,
+    /// Of all users, if they were asked for.
+    pub(super) counts: Option<Counts>,
 }
 
 impl Refresh<'_> {
@@ -62,29 +72,38 @@ impl Refresh<'_> {
     }
 
     /// Makes the snapshots that are missing, each from the one before and the files of its day. With copies of the
-    /// `recent` chunks, all users are counted in the last pass. Returns the latest snapshot; none if there is no file
-    /// to make one from.
+    /// `recent` chunks, all users are counted in the last pass.
     pub(super) fn catch_up(
         &self,
         listed: &[Listed],
         mut snapshots: Vec<Arc<Snapshot>>,
         mut recent: Option<Vec<Arc<UsersFile>>>,
-    ) -> Result<(Option<Arc<Snapshot>>, Option<Counts>), AirError> {
+    ) -> Result<CaughtUp, AirError> {
         let ends = self.missing_days(listed, snapshots.first().map(|base| base.end));
-        let mut counts = None;
+        let (mut hidden, mut counts): (Option<Hidden>, _) = (None, None);
         for end in &ends {
+            if let Some(before) = hidden.take() {
+                self.publish(before)?;
+            }
             let recent = if Some(end) == ends.last() { recent.take() } else { None };
             let counted = recent.is_some();
-            let (snapshot, found) = self.make_snapshot(listed, snapshots.first(), *end, recent)?;
+            let (made, found) = self.make_snapshot(listed, snapshots.first(), *end, recent)?;
             counts = counted.then_some(found);
-            snapshots.insert(0, Arc::new(snapshot));
+            snapshots.insert(0, Arc::clone(made.snapshot()));
+            hidden = Some(made);
         }
-        let base = snapshots.first().cloned();
+        let latest = snapshots.first().cloned();
         if let Some(recent) = recent {
-            counts = Some(self.count_all(base.as_ref(), recent)?);
+            counts = Some(self.count_all(latest.as_ref(), recent)?);
         }
         snapshots.iter().skip(SNAPSHOTS_KEPT).try_for_each(|snapshot| self.folder.remove(snapshot))?;
-        Ok((base, counts))
+        Ok(CaughtUp { latest, hidden, counts })
+    }
+
+    /// Makes a snapshot visible, once the disk has all that it refers to.
+    pub(super) fn publish(&self, hidden: Hidden) -> Result<(), AirError> {
+        self.dictionary.save()?;
+        hidden.publish()
     }
 
     fn make_snapshot(
@@ -93,7 +112,7 @@ impl Refresh<'_> {
         base: Option<&Arc<Snapshot>>,
         end: Instant,
         recent: Option<Vec<Arc<UsersFile>>>,
-    ) -> Result<(Snapshot, Counts), AirError> {
+    ) -> Result<(Hidden, Counts), AirError> {
         let begin = base.map(|base| base.end);
         let is_new = |file: &&Listed| file.chunk.end() <= end && begin.is_none_or(|begin| file.chunk.end() > begin);
         let files: Vec<&Listed> = listed.iter().filter(is_new).collect();
@@ -111,9 +130,8 @@ impl Refresh<'_> {
         if let Some(base) = base {
             inputs.extend(base.inputs()?.iter().map(|(path, known)| (path.clone(), *known)));
         }
-        self.dictionary.save()?;
         let name = Folder::name(end, self.fence);
-        Ok((draft.publish(inputs, self.dictionary.sizes(), &self.folder.days(), &name)?, counts))
+        Ok((draft.finish(inputs, self.dictionary.sizes(), &name)?, counts))
     }
 
     /// The midnights that want a snapshot, after the one that ends at `have`.

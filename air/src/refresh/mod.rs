@@ -26,7 +26,10 @@ use crate::input::{FeatureFiles, IntervalReader, Known, Listed};
 use crate::names::Groups;
 use crate::progress::Progress;
 use crate::state::{Recent, State};
-use crate::udb::{Counting, Dictionary, EXPIRY_KNOWN, Folder, Grouping, Inputs, Lanes, Settler, Snapshot, stable_hash};
+use crate::udb::{
+    Counting, Dictionary, EXPIRY_KNOWN, Folder, Grouping, Hidden, Inputs, Lanes, Settler, Snapshot, stable_hash,
+};
+use days::CaughtUp;
 
 /// How long after midnight the last report's counts still lean on the snapshot before: late files of the day that has
 /// just ended then cost a new snapshot, but no new count of all users.
@@ -66,6 +69,8 @@ pub struct Effort {
 pub(crate) struct Refreshed {
     /// The counts, and what the next report wants to know of them.
     pub(crate) state: State,
+    /// What the next report begins with, if it was made now.
+    pub(crate) hidden: Option<Hidden>,
     /// Every file that was counted.
     pub(crate) inputs: Inputs,
     pub(crate) work: Work,
@@ -94,24 +99,27 @@ impl Refresh<'_> {
         let snapshots = self.valid_snapshots(&listed)?;
         let state = State::read(&self.folder.state())?;
         self.know_all_names(&snapshots, state.as_ref())?;
-        let (state, work) = match state {
+        let mut refreshed = match state {
             Some(state) => match self.base_of(&state, &snapshots) {
                 Some(base) => self.advance(state, base, &listed, snapshots)?,
                 None => self.recount(&listed, snapshots, state.recent)?,
             },
             None => self.recount(&listed, snapshots, BTreeMap::new())?,
         };
-        let (mut state, mut inputs) = state;
+        let Refreshed { state, inputs, .. } = &mut refreshed;
         state.names = self.dictionary.sizes();
         inputs.extend(state.recent.iter().map(|(path, recent)| (path.clone(), recent.known)));
-        Ok(Refreshed { state, inputs, work })
+        Ok(refreshed)
     }
 
     /// Leaves the state for the next report, and removes what only the one before referred to.
-    pub(crate) fn keep(self, state: &State) -> Result<(), AirError> {
+    pub(crate) fn keep(self, state: &State, hidden: Option<Hidden>) -> Result<(), AirError> {
         // What the state refers to is durable before the state is.
+        match hidden {
+            Some(hidden) => self.publish(hidden)?,
+            None => self.dictionary.save()?,
+        }
         self.syncs.end()?;
-        self.dictionary.save()?;
         state.write(&self.folder.state())?;
         self.folder.tidy(&state.recent.values().map(|recent| recent.copy.as_str()).collect())
     }
@@ -195,7 +203,7 @@ impl Refresh<'_> {
         base: Option<Arc<Snapshot>>,
         listed: &[Listed],
         snapshots: Vec<Arc<Snapshot>>,
-    ) -> Result<((State, Inputs), Work), AirError> {
+    ) -> Result<Refreshed, AirError> {
         let State { as_of, rules, base: base_name, recent: mut before, counts, names } = state;
         let end = base.as_ref().map(|base| base.end);
         let after = self.copies(listed, end, &mut before)?;
@@ -231,7 +239,7 @@ impl Refresh<'_> {
             }
         };
         let mut state = State { as_of: self.as_of, rules, base: base_name, names, recent: after.all(), counts };
-        let latest = self.catch_up(listed, snapshots, None)?.0;
+        let CaughtUp { latest, hidden, .. } = self.catch_up(listed, snapshots, None)?;
         let base = match latest {
             Some(latest) if latest.end + SETTLE <= self.as_of && holds_the_same(&latest, base.as_deref(), &state)? => {
                 state.base = latest.name();
@@ -241,7 +249,7 @@ impl Refresh<'_> {
             }
             _ => base,
         };
-        Ok(((state, inputs_of(base.as_deref())?), work))
+        Ok(Refreshed { state, hidden, inputs: inputs_of(base.as_deref())?, work })
     }
 
     /// Counts all users; `copied` are copies of files that may be of use.
@@ -250,12 +258,12 @@ impl Refresh<'_> {
         listed: &[Listed],
         snapshots: Vec<Arc<Snapshot>>,
         mut copied: BTreeMap<String, Recent>,
-    ) -> Result<((State, Inputs), Work), AirError> {
+    ) -> Result<Refreshed, AirError> {
         let any_day = listed.iter().any(|file| file.chunk.end() <= self.midnight());
         let end = (any_day || !snapshots.is_empty()).then(|| self.midnight());
         let copies = self.copies(listed, end, &mut copied)?.all();
         let recent = self.open(copies.values())?;
-        let (base, counts) = self.catch_up(listed, snapshots, Some(recent))?;
+        let CaughtUp { latest: base, hidden, counts } = self.catch_up(listed, snapshots, Some(recent))?;
         let state = State {
             as_of: self.as_of,
             rules: self.rules(),
@@ -264,7 +272,7 @@ impl Refresh<'_> {
             recent: copies,
             counts: counts.expect("counts were asked for"),
         };
-        Ok(((state, inputs_of(base.as_deref())?), Work::Everyone))
+        Ok(Refreshed { state, hidden, inputs: inputs_of(base.as_deref())?, work: Work::Everyone })
     }
 
     /// Joins by the rules, of all origins that are known by now.

@@ -27,7 +27,7 @@ pub(crate) use mirror::{Listing, Mirror};
 pub use place::UdbPlace;
 pub(crate) use record::{Entry, Garbled, read_number, write_number};
 pub(crate) use settle::{Dead, Living, Memberships, Settler};
-pub(crate) use snapshot::{Draft, Inputs, Snapshot};
+pub(crate) use snapshot::{Draft, Hidden, Inputs, Snapshot};
 pub use table::UdbTable;
 pub(crate) use users_file::UsersFile;
 pub(crate) use users_source::UsersSource;

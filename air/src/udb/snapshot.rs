@@ -2,7 +2,7 @@
 //!
 //! A part is a file of users; each part goes on where the one before ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,7 +11,7 @@ use neartime_model::{ContentOrder, FeatureVersion, Generation, Instant};
 
 use super::users_file::UsersFile;
 use super::users_writer::{Records, UsersWriter};
-use crate::durable::{Syncs, sync_folder, write_durably};
+use crate::durable::{Syncs, Unsynced, sync_folder, write_durably};
 use crate::error::AirError;
 use crate::input::{FileId, Known};
 
@@ -22,6 +22,10 @@ const INPUTS: &str = "inputs";
 /// A part that is larger than this is followed by another.
 const PART_BYTES: u64 = 8 << 20;
 const FEW_PARTS_BYTES: u64 = 1 << 30;
+
+/// So many parts that are done are left in memory until the snapshot is finished: whoever writes the next one would
+/// wait for a slow disk too. Those before them go to the disk meanwhile.
+const PARTS_IN_MEMORY: usize = 32;
 
 /// The files of the features store that something was made from, by path.
 pub(crate) type Inputs = BTreeMap<String, Known>;
@@ -60,10 +64,20 @@ struct Parts {
     /// Records that wait for others before them.
     waiting: BTreeMap<u64, Records>,
     part: Option<UsersWriter>,
+    /// The last ones that are done.
+    done: VecDeque<Unsynced>,
     parts: usize,
     users: usize,
-    /// `None` once it is finished.
+    /// `None` once they are waited for.
     syncs: Option<Syncs>,
+}
+
+/// A snapshot whose users are all written, but which nobody sees yet, and of which the disk may not have everything.
+#[derive(Debug)]
+#[must_use = "it is not there before it is published"]
+pub(crate) struct Hidden {
+    draft: Arc<Draft>,
+    snapshot: Arc<Snapshot>,
 }
 
 impl Snapshot {
@@ -117,8 +131,15 @@ impl Draft {
             }
             _ => std::fs::create_dir_all(&folder).map_err(AirError::file("create", &folder))?,
         }
-        let parts =
-            Parts { next: 0, waiting: BTreeMap::new(), part: None, parts: 0, users: 0, syncs: Some(Syncs::begin()) };
+        let parts = Parts {
+            next: 0,
+            waiting: BTreeMap::new(),
+            part: None,
+            done: VecDeque::new(),
+            parts: 0,
+            users: 0,
+            syncs: Some(Syncs::begin()),
+        };
         Ok(Self { folder, end, classes, part_bytes: PART_BYTES, parts: Mutex::new(parts) })
     }
 
@@ -161,56 +182,69 @@ impl Draft {
         };
         part.append(records)?;
         parts.users += records.users();
-        if part.len() >= self.part_bytes {
-            let (part, syncs) = (parts.part.take(), &parts.syncs);
-            if let Some((part, syncs)) = part.zip(syncs.as_ref()) {
-                syncs.push(part.finish()?);
-            }
-        }
-        Ok(())
+        if part.len() >= self.part_bytes { parts.end_part(PARTS_IN_MEMORY) } else { Ok(()) }
     }
 
-    /// Ends the last part, and waits until all are on disk. Returns how many there are, and how many users.
-    fn finish(&self) -> Result<(usize, usize), AirError> {
+    /// Ends the last part. Returns how many there are, and how many users.
+    fn end(&self) -> Result<(usize, usize), AirError> {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
         assert!(parts.waiting.is_empty(), "every number up to the last was written");
-        let syncs = parts.syncs.take().expect("a draft is finished once");
-        if let Some(part) = parts.part.take() {
-            syncs.push(part.finish()?);
-        }
-        syncs.end()?;
+        parts.end_part(PARTS_IN_MEMORY)?;
         Ok((parts.parts, parts.users))
+    }
+
+    /// Waits until the disk has all parts.
+    fn sync(&self) -> Result<(), AirError> {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.end_part(0)?;
+        parts.syncs.take().map_or(Ok(()), Syncs::end)
     }
 
     /// Opens the parts as files without names: they go with their last handle.
     pub(crate) fn unnamed_parts(&self) -> Result<Vec<Arc<UsersFile>>, AirError> {
-        let (parts, _) = self.finish()?;
+        let (parts, _) = self.end()?;
         let open = |part| UsersFile::open(&part_path(&self.folder, part)).map(Arc::new);
         let files = (0..parts).map(open).collect::<Result<_, _>>()?;
         std::fs::remove_dir_all(&self.folder).map_err(AirError::file("remove", &self.folder))?;
         Ok(files)
     }
 
-    /// Makes the snapshot visible, under a name that no other ever had.
-    pub(crate) fn publish(
-        &self,
-        inputs: Inputs,
-        names: [usize; 3],
-        days: &Path,
-        name: &str,
-    ) -> Result<Snapshot, AirError> {
-        let (end, hidden) = (self.end, &self.folder);
-        let (parts, users) = self.finish()?;
-        let folder = days.join(name);
-        let files = inputs.len();
-        write_durably(&hidden.join(INPUTS), write_inputs(&inputs).as_bytes())?;
-        let inputs = inputs.into();
-        let snapshot = Snapshot { folder, end, parts, users, names, files, inputs };
-        write_durably(&hidden.join(MANIFEST), write_manifest(&snapshot).as_bytes())?;
-        let folder = &snapshot.folder;
+    /// Ends the snapshot, under a name that no other ever had.
+    pub(crate) fn finish(self: Arc<Self>, inputs: Inputs, names: [usize; 3], name: &str) -> Result<Hidden, AirError> {
+        let (parts, users) = self.end()?;
+        let (folder, files) = (self.folder.with_file_name(name), inputs.len());
+        let snapshot = Snapshot { folder, end: self.end, parts, users, names, files, inputs: inputs.into() };
+        Ok(Hidden { draft: self, snapshot: Arc::new(snapshot) })
+    }
+}
+
+impl Parts {
+    /// Ends the part that is being written, and sends all that are done to the disk, but for the last `in_memory`.
+    fn end_part(&mut self, in_memory: usize) -> Result<(), AirError> {
+        let ended = self.part.take().map(UsersWriter::finish).transpose()?;
+        self.done.extend(ended);
+        let many = self.done.len().saturating_sub(in_memory);
+        if let Some(syncs) = &self.syncs {
+            self.done.drain(..many).for_each(|part| syncs.push(part));
+        }
+        Ok(())
+    }
+}
+
+impl Hidden {
+    /// What it will be.
+    pub(crate) fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Waits until the disk has all of it, and makes it visible.
+    pub(crate) fn publish(self) -> Result<(), AirError> {
+        let (hidden, folder) = (&self.draft.folder, &self.snapshot.folder);
+        self.draft.sync()?;
+        write_durably(&hidden.join(INPUTS), write_inputs(self.snapshot.inputs()?).as_bytes())?;
+        write_durably(&hidden.join(MANIFEST), write_manifest(&self.snapshot).as_bytes())?;
         std::fs::rename(hidden, folder).map_err(AirError::file("rename", hidden))?;
-        sync_folder(days)?;
-        Ok(snapshot)
+        folder.parent().map_or(Ok(()), sync_folder)
     }
 }
 
@@ -277,13 +311,16 @@ mod tests {
             .map(|(path, generation)| (path.to_owned(), known(generation)))
             .into();
         let end: Instant = "2018-08-02".parse().unwrap();
-        let draft = Draft::begin(folder.path(), "draft", end, 1).unwrap();
+        let draft = Arc::new(Draft::begin(folder.path(), "draft", end, 1).unwrap());
         for number in [1, 0, 2] {
             let mut records = draft.records();
             records.push(format!("user-{number}").as_bytes(), &[]);
             draft.write(number, records).unwrap();
         }
-        let published = draft.publish(inputs.clone(), [3, 2, 1], folder.path(), "2018-08-01-1").unwrap();
+        let hidden = draft.finish(inputs.clone(), [3, 2, 1], "2018-08-01-1").unwrap();
+        let published = Arc::clone(hidden.snapshot());
+        assert!(Snapshot::open(published.folder()).is_err());
+        hidden.publish().unwrap();
         let found = Snapshot::open(published.folder()).unwrap();
         assert_eq!((found.end, found.users, found.names), (end, 3, [3, 2, 1]));
         let mut users = Vec::new();
