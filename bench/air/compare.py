@@ -44,9 +44,6 @@ def main():
     days = sorted(store.glob("user_segments/*/*/*"))
     last = "-".join(part.split("=")[1] for part in days[-1].parts[-3:])
     midnight, after = f"{last}T00:00:00Z", f"{last}T01:00:00Z"
-    # Whoever comes first would read from the disk what the others find in memory.
-    for path in store.glob("**/*.parquet"):
-        path.read_bytes()
     rounds = [measure(program, store, work / str(at), last, midnight, after) for at in range(ROUNDS)]
     names = ["full", "step", "from scratch", "duckdb"]
     for name, runs in zip(names, zip(*rounds)):
@@ -73,9 +70,15 @@ def measure(program, store, work, last, midnight, after):
     ]
 
 
-def report(program, store, udb, as_of, out):
-    # What others left to be written is on disk: nobody waits for it.
+def settle(store):
+    """Nobody waits for what others left to be written, or finds less of the input in memory than they."""
     os.sync()
+    for path in store.glob("**/*.parquet"):
+        path.read_bytes()
+
+
+def report(program, store, udb, as_of, out):
+    settle(store)
     with open(out, "wb") as file:
         child = subprocess.Popen([program, "before", store, udb, as_of], stdout=file, stderr=subprocess.PIPE, text=True)
         said = child.stderr.read().strip()
@@ -104,6 +107,7 @@ def join_and_compare(store, last, ours, with_last):
     db.execute("set threads = 2")
     db.execute("set enable_progress_bar = false")
     parameters = {"segments": files("user_segments"), "sites": files("user_sites"), "groups": str(store / "groups.csv")}
+    settle(store)
     begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
     db.execute(f"create table theirs as {(HERE / 'counts.sql').read_text()}", parameters)
     seconds, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_SELF)
