@@ -98,8 +98,8 @@ impl Scheduler {
     /// # Errors
     /// As those of [`Self::run_once`].
     pub async fn run_once_until(&self, shutdown: impl Future<Output = ()> + Send) -> Result<Summary, OnceError> {
-        let (stop, stopping) = watch::channel(Stop::Work);
-        let life = self.once(stopping);
+        let stop = watch::Sender::new(Stop::Work);
+        let life = self.once(&stop);
         tokio::pin!(life);
         tokio::select! {
             done = &mut life => return done,
@@ -113,8 +113,8 @@ impl Scheduler {
         life.await
     }
 
-    async fn once(&self, stopping: watch::Receiver<Stop>) -> Result<Summary, OnceError> {
-        let mut stopped = stopping.clone();
+    async fn once(&self, stop: &watch::Sender<Stop>) -> Result<Summary, OnceError> {
+        let mut stopped = stop.subscribe();
         let mut summary = tokio::select! {
             found = self.find_everything() => found?,
             // What was found and not registered yet the next run finds again.
@@ -123,14 +123,14 @@ impl Scheduler {
             }
         };
         self.arm_missing_runs().await?;
-        self.drain(&stopping).await?;
+        self.drain(stop).await?;
         for count in self.edges.tasks.counts().await? {
             if count.state == TaskState::Parked {
                 summary.parked_tasks += count.tasks;
             }
         }
         summary.parked_runs = self.edges.tasks.features().await?.iter().map(|feature| feature.parked).sum();
-        summary.stopped = is_stopping(&stopping);
+        summary.stopped = is_stopping(&stopped);
         Ok(summary)
     }
 
@@ -181,10 +181,18 @@ impl Scheduler {
     }
 
     /// Works until nothing is due and nobody holds a claim: a claim of a process that was killed is taken over when
-    /// its lease ends. Asked to stop, it ends with the claims that it holds.
-    async fn drain(&self, stopping: &watch::Receiver<Stop>) -> Result<(), OnceError> {
-        let workers = (0..self.settings.workers).map(|_| self.drain_with_one(stopping.clone()));
-        futures::future::try_join_all(workers).await.map(drop)
+    /// its lease ends. Asked to stop, it ends with the claims that it holds. If one worker gives up, the others give
+    /// back what they hold.
+    async fn drain(&self, stop: &watch::Sender<Stop>) -> Result<(), OnceError> {
+        let one = async || {
+            let drained = self.drain_with_one(stop.subscribe()).await;
+            if drained.is_err() {
+                stop.send_replace(Stop::GiveBack);
+            }
+            drained
+        };
+        let drained = futures::future::join_all((0..self.settings.workers).map(|_| one())).await;
+        drained.into_iter().collect()
     }
 
     async fn drain_with_one(&self, stopping: watch::Receiver<Stop>) -> Result<(), OnceError> {

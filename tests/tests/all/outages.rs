@@ -65,6 +65,21 @@ fn the_features_store_comes_back() {
 }
 
 #[test]
+fn who_gives_up_leaves_no_claim_behind() {
+    let embedded = EMBEDDED.replace("lease = \"4s\"", "lease = \"600s\"");
+    let sources = users("faulty_hangs", "") + &users("events", "") + &users_features("events");
+    let site = Site::new(BINARY, &format!("{embedded}{sources}"));
+    let line = r#"{"user":"ann","item":"i","amount":1,"time":"2024-02-29T10:00:00Z"}"#;
+    put_lines(&site.path().join("raw/2024/02/29"), "100000.gz", [line]);
+    fs::write(site.path().join("features_store"), "in the way").unwrap();
+    // One worker hangs in its feature until the other one has lost its patience.
+    let ran = site.run(["run", "--once"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    assert!(ran.stderr.contains("a service stayed away"), "{}", ran.stderr);
+    assert_eq!(site.rows(["tasks", "list", "--state", "waiting"]).len(), 2);
+}
+
+#[test]
 fn a_location_that_stays_away_ends_with_3() {
     let site = site();
     fs::rename(site.path().join("raw"), site.path().join("aside")).unwrap();
