@@ -74,6 +74,34 @@ async fn what_is_published_is_what_was_computed() {
 }
 
 #[tokio::test]
+async fn a_report_whose_user_database_cannot_be_kept_is_live_all_the_same() {
+    let world = world(10).await;
+    let mut air = world.air.clone();
+    let udb = world.folder.path().join("udb");
+    // While it counts, a folder comes to stand where the state is to be written.
+    let in_the_way = move || {
+        let inside = std::fs::read_dir(&udb).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir());
+        inside.expect("it works in a folder of its own").join(".state")
+    };
+    let (obstacle, told) = (in_the_way.clone(), Arc::new(AtomicBool::new(false)));
+    let telling = Arc::clone(&told);
+    air.progress = Progress::new(move |_| {
+        if !telling.swap(true, Ordering::Relaxed) {
+            std::fs::create_dir(obstacle()).unwrap();
+        }
+    });
+    let error = air.run(as_of(), Fence(7)).await.unwrap_err();
+    assert!(error.to_string().contains("state"), "{error}");
+    assert_eq!(air.publisher.live().await.unwrap().unwrap().fence, Fence(7));
+    std::fs::remove_dir(in_the_way()).unwrap();
+    let next = as_of() + Span::from_mins(60);
+    let [report, anew] =
+        [world.air.clone(), world.anew()].map(|air| async move { air.compute(next, Fence(8)).await.unwrap() });
+    let rows = |report: crate::Report| report.rows().map(|row| format!("{row:?}")).collect::<Vec<_>>();
+    assert_eq!(rows(report.await), rows(anew.await));
+}
+
+#[tokio::test]
 async fn an_older_fence_never_replaces_a_newer_one() {
     let world = world(10).await;
     world.air.run(as_of(), Fence(9)).await.unwrap();
