@@ -49,7 +49,7 @@ pub(crate) async fn pass(
     seen: &mut Seen,
 ) -> Result<Discovered, PassError> {
     let (sender, mut batches) = mpsc::channel::<Vec<Found>>(BATCHES_AHEAD);
-    let registering = async {
+    let registering = async move {
         let mut registered = Registered::default();
         while let Some(batch) = batches.recv().await {
             let added = edges.tasks.register(&registration(work, &batch)).await?;
@@ -65,7 +65,7 @@ pub(crate) async fn pass(
         drop(sender);
         listed
     };
-    // Where registering fails its end of the channel goes, and the listing ends as cancelled.
+    // Where registering fails its end of the channel goes with it, and the listing ends as cancelled.
     let (listed, registered) = tokio::join!(listing, registering);
     let (registered, listed) = (registered?, listed?);
     let discovered = Discovered { matched: listed.matched, unmatched: listed.unmatched, registered };

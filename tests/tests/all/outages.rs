@@ -80,6 +80,38 @@ fn who_gives_up_leaves_no_claim_behind() {
 }
 
 #[test]
+fn a_listing_ends_when_nothing_can_be_registered() {
+    let site = site();
+    site.run_once(0);
+    let database = site.path().join("neartime.db");
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON files BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
+        let mut connection = sqlx::ConnectOptions::connect(&options).await.unwrap();
+        sqlx::raw_sql(refuse).execute(&mut connection).await.unwrap();
+    });
+    // More than what a listing may be ahead of the registering.
+    let folder = site.path().join("raw/2024/03/01");
+    fs::create_dir_all(&folder).unwrap();
+    for file in 0..5_000 {
+        fs::write(folder.join(format!("{:02}{:02}00-{file}.gz", file / 60 % 24, file % 60)), "").unwrap();
+    }
+    let mut running = site.start(["run", "--once"]);
+    let started_at = Instant::now();
+    let code = loop {
+        match running.try_wait().unwrap() {
+            Some(status) => break status.code(),
+            None if started_at.elapsed() > Duration::from_secs(100) => {
+                running.kill().unwrap();
+                panic!("it hangs");
+            }
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    assert_eq!(code, Some(4));
+}
+
+#[test]
 fn a_location_that_stays_away_ends_with_3() {
     let site = site();
     fs::rename(site.path().join("raw"), site.path().join("aside")).unwrap();
