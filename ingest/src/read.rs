@@ -88,7 +88,7 @@ pub(crate) struct Reader {
     source: Arc<Source>,
     runtime: Handle,
     sender: mpsc::Sender<RecordBatch>,
-    /// Set by the first file that is broken: no row counts any more, and the other files are only tried.
+    /// Set by the first file that is broken or gone: no row counts any more, and the other files are only tried.
     in_vain: AtomicBool,
     /// Set by the first thread that fails for any other reason.
     stopped: AtomicBool,
@@ -119,8 +119,8 @@ impl Reader {
         if stop { Err(ReadError::Cancelled) } else { Ok(()) }
     }
 
-    /// Reads all files with `threads` threads. Broken ones are found all at once, or each would cost a read of its own;
-    /// the first other error stops all threads.
+    /// Reads all files with `threads` threads. Broken ones are found all at once, and so are those that are gone, or
+    /// each would cost a read of its own; the first other error stops all threads.
     fn read_all(
         &self,
         plan: &Arc<Plan>,
@@ -162,8 +162,12 @@ impl Reader {
         match (&mut *outcome, file) {
             (Ok(findings), Ok(found)) => findings.merge(found),
             (Err(ReadError::Broken { files }), Err(ReadError::Broken { files: more })) => files.extend(more),
-            (Ok(_) | Err(ReadError::Broken { .. }), Err(error)) => {
-                let how = if matches!(error, ReadError::Broken { .. }) { &self.in_vain } else { &self.stopped };
+            (Err(ReadError::Gone { keys }), Err(ReadError::Gone { keys: more })) => keys.extend(more),
+            // Without a file that is gone nothing goes on: which others are broken is asked later.
+            (Err(ReadError::Gone { .. }), Err(ReadError::Broken { .. })) => {}
+            (Ok(_) | Err(ReadError::Broken { .. } | ReadError::Gone { .. }), Err(error)) => {
+                let of_file = matches!(error, ReadError::Broken { .. } | ReadError::Gone { .. });
+                let how = if of_file { &self.in_vain } else { &self.stopped };
                 how.store(true, Ordering::Relaxed);
                 *outcome = Err(error);
             }

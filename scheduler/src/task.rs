@@ -116,11 +116,13 @@ impl Work {
                 Err(ReadError::Changed { key, found, size }) => {
                     self.start_again_with(attempt, key, found, size).await?;
                 }
-                Err(ReadError::Gone { key, .. }) => {
+                Err(ReadError::Gone { keys }) => {
+                    let listed = keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
                     let error = format!(
-                        "the file `{key}` is gone; put it back, or run `neartime tasks retry --accept-missing` to go on without it"
+                        "files are gone: put them back, or run `neartime tasks retry --accept-missing` to go on without \
+                         them: {listed}"
                     );
-                    return Ok(Err(Verdict::Park(Parking { error, missing: vec![key] })));
+                    return Ok(Err(Verdict::Park(Parking { error, missing: keys.into_iter().collect() })));
                 }
                 Err(ReadError::Broken { files }) => self.try_again(attempt, files).await,
                 Err(error) if error.kind() == ErrorKind::Unavailable => {

@@ -1,6 +1,6 @@
 //! Why a read failed, by what is to be done about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use neartime_model::{Classify, ErrorKind, FileKey, FileVersion};
 
@@ -19,11 +19,11 @@ pub enum ReadError {
         /// Its size in bytes, as stored.
         size: u64,
     },
-    /// The file is not there any more.
-    #[error("read `{key}`: the file is gone")]
+    /// The files are not there any more.
+    #[error("read files that are gone: {}", keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", "))]
     Gone {
-        /// The file.
-        key: FileKey,
+        /// All of the read that are gone.
+        keys: BTreeSet<FileKey>,
     },
     /// What these files hold cannot be what was once written: try again, then go on without them.
     #[error("read files that are broken: {}", listed(files))]
@@ -96,7 +96,7 @@ impl Reader {
         let key = file.key.clone();
         match error {
             object_store::Error::NotFound { .. } => match self.wait(self.location().check()) {
-                Ok(Ok(())) => ReadError::Gone { key },
+                Ok(Ok(())) => ReadError::Gone { keys: BTreeSet::from([key]) },
                 Ok(Err(cause)) => ReadError::Unavailable { key, cause },
                 Err(cancelled) => cancelled,
             },

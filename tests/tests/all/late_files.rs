@@ -87,15 +87,20 @@ fn a_rebuild_restores_a_lost_online_store() {
 }
 
 #[test]
-fn a_file_that_is_gone_parks_its_task_until_that_is_accepted() {
+fn files_that_are_gone_park_their_task_until_that_is_accepted() {
     let site = site();
+    put(&site, "100300.gz", &[line("bob", "x", 1, "10:03:00")]);
+    site.run_once(0);
     put(&site, "100500-late.gz", &[line("eve", "x", 1, "10:05:00")]);
-    std::fs::remove_file(site.path().join("raw/2024/02/29/100000.gz")).unwrap();
+    for gone in ["100000.gz", "100300.gz"] {
+        std::fs::remove_file(site.path().join("raw/2024/02/29").join(gone)).unwrap();
+    }
     let ran = site.run_once(1);
     assert!(ran.stdout.contains("parked") || ran.stderr.contains("parked"), "{} {}", ran.stdout, ran.stderr);
     let parked = site.rows(["tasks", "list", "--state", "parked"]);
     assert_eq!(parked.len(), 1);
     assert_eq!(site.run(["tasks", "retry", "--accept-missing"]).code, Some(0));
+    // Both at once.
     site.run_once(0);
     let counts = site.sql("select id, sum(actions_count) from features_store.counted group by 1 order by 1");
     assert_eq!(counts, [["ann", "1"], ["cid", "1"], ["eve", "1"]]);
