@@ -1,5 +1,6 @@
 //! From one read of a chunk to the published rows of every feature.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::execution::TaskContext;
@@ -11,7 +12,7 @@ use neartime_ingest::{ReadError, ReadReport, ReadRequest, Source, Wanted};
 use neartime_model::{Classify, ContentOrder, ErrorKind, chain, partition_file_stem};
 use neartime_stores::PartitionFile;
 use neartime_tasks_db::{Claim, RunEnd, RunOutcome};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinSet};
 use tracing::Instrument as _;
 
 use crate::fanout::Fanout;
@@ -42,10 +43,8 @@ impl Computation<'_> {
         let mut reading = neartime_ingest::read(source, request, &self.work.context);
         // Dropping the set, as when the claim is lost, aborts the runs.
         let mut runs = JoinSet::new();
-        for (place, (feature, events)) in self.features.iter().zip(streams).enumerate() {
-            let run = self.run_of(feature);
-            runs.spawn(async move { (place, run.publish(events).await) }.in_current_span());
-        }
+        let spawn = |(feature, events)| runs.spawn(self.run_of(feature).publish(events).in_current_span()).id();
+        let ids: Vec<Id> = self.features.iter().zip(streams).map(spawn).collect();
         let read = async {
             while let Some(batch) = reading.batches.recv().await {
                 fanout.send(batch).await;
@@ -56,7 +55,7 @@ impl Computation<'_> {
         match step(self.work.edges.observer.as_ref(), &task, Step::Read, read).await {
             Ok(report) => {
                 fanout.finish().await;
-                Ok(Computed { outcomes: self.outcomes(runs).await, report })
+                Ok(Computed { outcomes: self.outcomes(runs, &ids).await, report })
             }
             Err(error) => {
                 drop(fanout);
@@ -71,7 +70,19 @@ impl Computation<'_> {
         let claim = &self.attempt.claim;
         let sound = |file: &&neartime_tasks_db::InputFile| !self.attempt.broken.contains_key(&file.key);
         let files = claim.files.iter().filter(sound).map(read_file).collect();
-        ReadRequest::new(claim.chunk, files, wanted(self.features)).threads(self.work.read_threads)
+        ReadRequest::new(claim.chunk, files, self.wanted()).threads(self.work.read_threads)
+    }
+
+    /// What all features of the source want, also where only some of them run: what is told of the chunk's bad lines
+    /// and values replaces what was told before, and must not depend on who runs.
+    fn wanted(&self) -> Wanted {
+        let features = &self.work.source.features;
+        let mut columns: Vec<String> = features.iter().flat_map(|feature| feature.wanted().columns.clone()).collect();
+        columns.sort();
+        columns.dedup();
+        // One feature that wants every row is enough to keep them all.
+        let rows = features.iter().map(|feature| feature.wanted().rows.clone()).collect::<Option<Vec<_>>>();
+        Wanted { columns, rows }
     }
 
     fn run_of(&self, feature: &Arc<CompiledFeature>) -> Run {
@@ -87,24 +98,15 @@ impl Computation<'_> {
         }
     }
 
-    /// The outcomes in the order of the features; a run that panicked failed.
-    async fn outcomes(&self, mut runs: JoinSet<(usize, Result<Ran, RunError>)>) -> Vec<RunOutcome> {
-        let mut results: Vec<Option<Result<Ran, RunError>>> = self.features.iter().map(|_| None).collect();
-        let mut panics = Vec::new();
-        while let Some(joined) = runs.join_next().await {
-            match joined {
-                Ok((place, result)) => results[place] = Some(result),
-                Err(error) => panics.push(panic_text(error)),
-            }
+    /// The outcomes in the order of the features, whose runs have these `ids`; a run that panicked failed.
+    async fn outcomes(&self, mut runs: JoinSet<Result<Ran, RunError>>, ids: &[Id]) -> Vec<RunOutcome> {
+        let mut results = HashMap::new();
+        while let Some(joined) = runs.join_next_with_id().await {
+            let (id, result) = joined.unwrap_or_else(|died| (died.id(), Err(RunError::Panicked(panic_text(died)))));
+            results.insert(id, result);
         }
-        let mut panics = panics.into_iter();
-        let ended = self.features.iter().zip(results);
-        ended
-            .map(|(feature, result)| {
-                let result = result.unwrap_or_else(|| Err(RunError::Panicked(panics.next().unwrap_or_default())));
-                self.outcome(feature, result)
-            })
-            .collect()
+        let ended = self.features.iter().zip(ids);
+        ended.map(|(feature, id)| self.outcome(feature, results.remove(id).expect("every run was joined"))).collect()
     }
 
     fn outcome(&self, feature: &CompiledFeature, result: Result<Ran, RunError>) -> RunOutcome {
@@ -165,16 +167,6 @@ pub(crate) fn context(memory_bytes: usize) -> datafusion::error::Result<Arc<Task
     // One partition a feature: features run side by side, and their rows need no order.
     let config = SessionConfig::new().with_target_partitions(1);
     Ok(SessionContext::new_with_config_rt(config, runtime).task_ctx())
-}
-
-/// What all of `features` want of the one read.
-fn wanted(features: &[Arc<CompiledFeature>]) -> Wanted {
-    let mut columns: Vec<String> = features.iter().flat_map(|feature| feature.wanted().columns.clone()).collect();
-    columns.sort();
-    columns.dedup();
-    // One feature that wants every row is enough to keep them all.
-    let rows = features.iter().map(|feature| feature.wanted().rows.clone()).collect::<Option<Vec<_>>>();
-    Wanted { columns, rows }
 }
 
 pub(crate) fn panic_text(error: tokio::task::JoinError) -> String {

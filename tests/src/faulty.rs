@@ -14,7 +14,7 @@ use neartime_engine::{Count, Engine, Feature};
 /// What a faulty feature does to the first batch that it sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    Panics,
+    Panics(&'static str),
     Hangs,
     /// The operating system ends the process, as it does when memory is gone.
     Dies,
@@ -23,7 +23,8 @@ enum Fault {
 /// All of them.
 pub fn all() -> Vec<Arc<dyn Feature>> {
     vec![
-        Arc::new(Faulty { name: "panicking", source: "faulty_panics", fault: Fault::Panics }),
+        Arc::new(Faulty { name: "panicking", source: "faulty_panics", fault: Fault::Panics("a bug in the feature") }),
+        Arc::new(Faulty { name: "panicking_too", source: "faulty_panics", fault: Fault::Panics("another bug") }),
         Arc::new(Faulty { name: "hanging", source: "faulty_hangs", fault: Fault::Hangs }),
         Arc::new(Faulty { name: "dying", source: "faulty_dies", fault: Fault::Dies }),
         Arc::new(Greedy),
@@ -59,7 +60,7 @@ fn misbehave(fault: Fault) -> ScalarUDF {
         let ColumnarValue::Array(users) = &args[0] else { return Ok(args[0].clone()) };
         if !users.is_empty() {
             match fault {
-                Fault::Panics => std::panic::resume_unwind(Box::new("a bug in the feature".to_owned())),
+                Fault::Panics(text) => std::panic::resume_unwind(Box::new(text)),
                 Fault::Hangs => loop {
                     std::thread::park();
                 },

@@ -205,6 +205,19 @@ fn a_value_of_the_wrong_type_is_null_and_its_row_stays() {
 }
 
 #[test]
+fn what_was_refused_stays_known_when_one_feature_runs_again() {
+    let case = Case::new().run(format!("{}\nnonsense\n", good("eva").replace(":1,", ":\"one\",")), 0);
+    let refused = case.quarantined();
+    assert_eq!(refused, [("not_json_object".to_owned(), Some(2)), ("misfit".to_owned(), Some(1))]);
+    // It never looks at the column that did not fit.
+    let day = ["--from", "2024-02-29T00:00:00Z", "--to", "2024-03-01T00:00:00Z"];
+    let armed = case.site.run(["backfill", "counted"].into_iter().chain(day));
+    assert_eq!(armed.code, Some(0), "{}", armed.stderr);
+    case.site.run_once(0);
+    assert_eq!(case.quarantined(), refused);
+}
+
+#[test]
 fn impossible_times_drop_the_line() {
     line(r#"{"user":"timeless","item":"i","amount":1}"#, &[], &["missing_event_time"]);
     line(r#"{"user":"odd","item":"i","amount":1,"time":"yesterday"}"#, &[], &["bad_event_time"]);

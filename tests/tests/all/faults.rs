@@ -47,6 +47,17 @@ fn a_feature_that_panics_parks_alone() {
 }
 
 #[test]
+fn every_panic_is_told_of_its_own_feature() {
+    let site = site("faulty_panics");
+    site.run_once(1);
+    let task = site.json(["tasks", "list"])[0]["task"].to_string();
+    let shown = site.json(["tasks", "show", task.trim_matches('"')]);
+    let note_of = |feature: &str| shown.iter().find(|row| row["name"] == feature).map(|row| row["note"].clone());
+    assert_eq!(note_of("panicking").unwrap(), "the feature panicked: a bug in the feature");
+    assert_eq!(note_of("panicking_too").unwrap(), "the feature panicked: another bug");
+}
+
+#[test]
 fn a_feature_that_hangs_parks_alone() {
     let site = site("faulty_hangs");
     site.run_once(1);
