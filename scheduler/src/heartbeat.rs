@@ -15,6 +15,8 @@ use tokio::sync::watch;
 
 /// Beats in the time that one lease lasts; the last of them is the margin at which a worker stops by itself.
 const BEATS_A_LEASE: u32 = 4;
+/// How often in that time it is looked whether a lease has come to its margin.
+const LOOKS_A_LEASE: u32 = 64;
 
 /// Why work on a claim must stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,19 +126,31 @@ struct Beating {
 
 impl Beating {
     async fn until(self, mut ended: watch::Receiver<()>) {
+        tokio::select! {
+            _ = ended.changed() => {}
+            () = self.keep_beating() => {}
+            () = self.keep_looking() => {}
+        }
+    }
+
+    async fn keep_beating(&self) {
         let beat = self.lease.to_std() / BEATS_A_LEASE;
         let mut heart = None;
         loop {
-            tokio::select! {
-                _ = ended.changed() => return,
-                () = tokio::time::sleep(beat) => {}
-            }
-            // A call that hangs must not keep the next check from being made.
+            tokio::time::sleep(beat).await;
             if tokio::time::timeout(beat, self.beat(&mut heart)).await.is_err() {
                 tracing::warn!("the task database does not answer heartbeats");
                 heart = None;
             }
-            self.stop_those_at_risk(self.lease.to_std() - beat);
+        }
+    }
+
+    /// Beside the beats: one that hangs must not keep anybody from being told.
+    async fn keep_looking(&self) {
+        let lease = self.lease.to_std();
+        loop {
+            tokio::time::sleep(lease / LOOKS_A_LEASE).await;
+            self.stop_those_at_risk(lease - lease / BEATS_A_LEASE);
         }
     }
 

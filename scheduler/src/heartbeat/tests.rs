@@ -9,7 +9,7 @@ use neartime_tasks_db::{
 
 use super::*;
 
-const LEASE: Span = Span::from_secs(2);
+const LEASE: Span = Span::from_secs(4);
 
 /// A database with one due task.
 async fn database(folder: &std::path::Path, clock: &Arc<ManualClock>) -> SqliteTasks {
@@ -96,4 +96,7 @@ async fn a_database_that_does_not_answer_stops_the_work_before_the_lease_ends() 
     let asked_at = Instant::now();
     let held = claim(&tasks).await.expect("the task is due");
     assert_eq!(heartbeats.hold(held.lease, asked_at).lost().await, Lost::Unreachable);
+    let lease = LEASE.to_std();
+    let told = asked_at.elapsed();
+    assert!((lease - lease / BEATS_A_LEASE..lease).contains(&told), "told after {told:?} of {lease:?}");
 }
