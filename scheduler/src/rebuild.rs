@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use neartime_engine::{CompiledFeature, OnlineLayout};
 use neartime_model::{Classify, ErrorKind};
-use neartime_stores::{OnlineStore, Rebuilt, StoreError, publish_online, rebuild_latest};
+use neartime_stores::{OnlinePublished, OnlineStore, Rebuilt, StoreError, publish_online, rebuild_latest};
 use neartime_tasks_db::{Claim, TaskId, TaskQuery, TasksError};
 
 use crate::compute::partition_file;
@@ -69,8 +69,7 @@ impl Scheduler {
         loop {
             let page = self.edges.tasks.tasks(&query).await?;
             for task in &page {
-                done.rows += self.rewrite(feature, online, task.task).await?;
-                done.files += 1;
+                done.add(self.rewrite(feature, online, task.task).await?);
                 progress(done);
             }
             match page.last() {
@@ -86,7 +85,7 @@ impl Scheduler {
         feature: &CompiledFeature,
         online: &Arc<dyn OnlineStore>,
         task: TaskId,
-    ) -> Result<u64, RebuildError> {
+    ) -> Result<Option<OnlinePublished>, RebuildError> {
         loop {
             let asked_at = std::time::Instant::now();
             let Some(claim) = self.edges.tasks.hold(task, &self.settings.worker, self.settings.lease).await? else {
@@ -94,18 +93,18 @@ impl Scheduler {
                 continue;
             };
             let mut hold = self.heartbeats.hold(claim.lease, asked_at);
-            let rows = tokio::select! {
-                rows = self.write_again(feature, online, &claim) => rows,
+            let written = tokio::select! {
+                written = self.write_again(feature, online, &claim) => written,
                 _ = hold.lost() => continue,
             };
             // Given back before an error is told: the task was nobody's business but ours.
             let released = self.edges.tasks.complete(&claim.lease, &[], None).await;
-            let rows = rows?;
+            let written = written?;
             match released {
                 Err(error) if error.is_lease_lost() => {}
                 released => {
                     released?;
-                    return Ok(rows);
+                    return Ok(written);
                 }
             }
         }
@@ -116,10 +115,10 @@ impl Scheduler {
         feature: &CompiledFeature,
         online: &Arc<dyn OnlineStore>,
         claim: &Claim,
-    ) -> Result<u64, RebuildError> {
-        let Some(source) = self.edges.source(&claim.source) else { return Ok(0) };
+    ) -> Result<Option<OnlinePublished>, RebuildError> {
+        let Some(source) = self.edges.source(&claim.source) else { return Ok(None) };
         let captures = path_captures(&Home::here(&self.edges.tasks), &source.source, claim).await?;
         let file = partition_file(&source.source, feature, claim, &captures);
-        Ok(publish_online(&self.edges.offline, online.as_ref(), &file, claim.lease.fence).await?.rows)
+        Ok(publish_online(&self.edges.offline, online.as_ref(), &file, claim.lease.fence).await?)
     }
 }

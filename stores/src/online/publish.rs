@@ -24,7 +24,7 @@ pub struct OnlinePublished {
 /// then forgets their list. Idempotent; what it leaves undone when it dies, the next call does.
 ///
 /// The rows are those of the file in place, whoever wrote it: a file of a higher order is as good or better. If there
-/// is none, nothing is written.
+/// is none, nothing is written, and `None` comes back.
 ///
 /// # Errors
 /// Unavailable if either store is away; Failed if the file is corrupt.
@@ -33,13 +33,13 @@ pub async fn publish_online(
     online: &dyn OnlineStore,
     file: &PartitionFile,
     fence: Fence,
-) -> Result<OnlinePublished, StoreError> {
+) -> Result<Option<OnlinePublished>, StoreError> {
     let mut attempt = 1;
     loop {
-        let Some(published) = offline.open(file).await? else { return Ok(OnlinePublished::default()) };
+        let Some(published) = offline.open(file).await? else { return Ok(None) };
         match publish_version(offline, online, file, fence, &published).await {
             Err(error) if is_changed(&error) && attempt < ATTEMPTS => attempt += 1,
-            done => return done,
+            done => return done.map(Some),
         }
     }
 }

@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use neartime_engine::{FeatureTable, OnlineLayout};
 use neartime_model::Fence;
 
-use super::{OnlineStore, publish_online};
+use super::{OnlinePublished, OnlineStore, publish_online};
 use crate::{FeaturesStore, StoreError};
 
 /// Files that are replayed at the same time: one of few rows is done before a server has begun to be busy.
@@ -19,6 +19,16 @@ pub struct Rebuilt {
     pub files: u64,
     /// Rows sent to the online store.
     pub rows: u64,
+}
+
+impl Rebuilt {
+    /// Adds one file, if it was there.
+    pub fn add(&mut self, file: Option<OnlinePublished>) {
+        if let Some(published) = file {
+            self.files += 1;
+            self.rows += published.rows;
+        }
+    }
 }
 
 /// Empties the online table of a feature that keeps the latest row of each key, and replays all of its files: the only
@@ -45,8 +55,7 @@ pub async fn rebuild_latest(
     let replays = files.map_ok(|file| async move { publish_online(offline, online, &file, Fence::default()).await });
     let mut replays = replays.try_buffer_unordered(REPLAYS);
     while let Some(replayed) = replays.try_next().await? {
-        done.rows += replayed.rows;
-        done.files += 1;
+        done.add(replayed);
         progress(done);
     }
     Ok(done)
