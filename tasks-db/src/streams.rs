@@ -112,7 +112,7 @@ pub struct ShardClaim {
 pub struct Checkpoint {
     /// The last place that is done with; null where it has not moved.
     pub position: Option<Position>,
-    /// How far reading is behind the shard's newest record, as the stream says; null where it does not.
+    /// How long ago that was before which all that arrived is done; `None` where it is not known.
     pub behind: Option<Span>,
 }
 
@@ -131,7 +131,8 @@ pub struct ShardRow {
     pub worker: Option<String>,
     /// When the lease ends or ended; null unless it was claimed.
     pub lease: Option<Instant>,
-    /// How far reading was behind at the last checkpoint; null where it was not said.
+    /// How long before the last checkpoint that was before which all that had arrived was done; null where it was not
+    /// known.
     pub behind: Option<Span>,
     /// When the last checkpoint was written; null before the first.
     pub checkpoint_at: Option<Instant>,

@@ -157,8 +157,8 @@ impl Shard<'_> {
             // Only where nothing is held is all that arrived before also written down.
             let idle = !intake.holds() && written_at.elapsed() >= IDLE_CHECKPOINT;
             if done.is_some() || is_enough || idle {
-                let behind = page.behind.filter(|_| !intake.holds());
-                self.write(done, behind).await?;
+                let caught_up_at = page.caught_up_at.filter(|_| !intake.holds());
+                self.write(done, caught_up_at).await?;
                 written_at = Instant::now();
             }
             if is_enough {
@@ -195,10 +195,16 @@ impl Shard<'_> {
     }
 
     /// Writes how far the shard was read and what came out of it, both or neither.
-    async fn write(&self, done: Option<Done>, behind: Option<Span>) -> Result<(), StreamError> {
+    async fn write(
+        &self,
+        done: Option<Done>,
+        caught_up_at: Option<neartime_model::Instant>,
+    ) -> Result<(), StreamError> {
         let (place, files) = done.map(|done| (done.place, done.files)).unzip();
         let files = files.unwrap_or_default();
         let registration = (!files.is_empty()).then(|| registration(&self.streaming.source, &files));
+        // As of now: what was read was written since, which takes its time.
+        let behind = caught_up_at.map(|at| self.streaming.edges.clock.now() - at);
         let checkpoint = Checkpoint { position: place.map(kept), behind };
         let tasks = &self.streaming.edges.tasks;
         let registered = tasks.checkpoint(&self.claim.lease, &checkpoint, registration.as_ref()).await?;
