@@ -73,6 +73,7 @@ impl Scheduler {
                 futures::future::join_all(queues),
                 futures::future::join_all(streams),
                 futures::future::join_all(sweeps),
+                self.arm_until(stopping.clone()),
                 self.keep_schedules_until(stopping.clone()),
             );
         };
@@ -161,19 +162,26 @@ impl Scheduler {
         self.edges.observer.observe(&Event::DiscoveryFailed { source, channel, error });
     }
 
+    async fn arm_until(&self, stopping: watch::Receiver<Stop>) {
+        let never = Notify::new();
+        while !is_stopping(&stopping) {
+            if let Err(error) = self.arm_missing_runs().await {
+                tracing::warn!(error = chain(&error), "runs of new features could not be armed");
+            }
+            rest(ARMING_INTERVAL, &stopping, &never).await;
+        }
+    }
+
     async fn keep_schedules_until(&self, stopping: watch::Receiver<Stop>) {
         let never = Notify::new();
-        let mut armed_at: Option<std::time::Instant> = None;
+        if self.edges.jobs.is_empty() {
+            return;
+        }
+        let cron = self.cron();
         while !is_stopping(&stopping) {
-            if armed_at.is_none_or(|at| at.elapsed() >= ARMING_INTERVAL) {
-                armed_at = Some(std::time::Instant::now());
-                if let Err(error) = self.arm_missing_runs().await {
-                    tracing::warn!(error = chain(&error), "runs of new features could not be armed");
-                }
-            }
             let mut stopped = stopping.clone();
             tokio::select! {
-                ran = self.run_due_jobs() => {
+                ran = cron.run_due() => {
                     if let Err(error) = ran {
                         tracing::warn!(error = chain(&error), "due jobs could not be claimed");
                     }
@@ -183,10 +191,6 @@ impl Scheduler {
             }
             rest(POLL, &stopping, &never).await;
         }
-    }
-
-    async fn run_due_jobs(&self) -> Result<(), TasksError> {
-        if self.edges.jobs.is_empty() { Ok(()) } else { self.cron().run_due().await }
     }
 
     pub(crate) async fn arm_missing_runs(&self) -> Result<u64, TasksError> {
