@@ -48,6 +48,8 @@ pub(crate) enum Turn {
 enum Outcome {
     Verdict(Verdict),
     Halted(Halt),
+    /// Why nothing could be begun.
+    NotBegun(String),
     Panicked(String),
     Lost(Lost),
     Deadline,
@@ -81,13 +83,13 @@ impl Worker {
     async fn work_on(&self, claim: &Claim, mut hold: Hold) -> Outcome {
         let Some(work) = self.work(claim) else {
             // `claim` gives only tasks of the sources that were asked for.
-            return Outcome::Panicked(format!("there is no source `{}`", claim.source));
+            return Outcome::NotBegun(format!("there is no source `{}`", claim.source));
         };
         let claim = claim.clone();
         let mut stopping = self.stopping.clone();
         let mut processing = match self.bench.spawn(async move { work.process(claim).await }.in_current_span()) {
             Ok(processing) => processing,
-            Err(error) => return Outcome::Panicked(format!("could not start threads: {error}")),
+            Err(error) => return Outcome::NotBegun(format!("could not start threads: {error}")),
         };
         let outcome = tokio::select! {
             processed = &mut processing => match processed {
@@ -128,6 +130,7 @@ impl Worker {
             }
             Outcome::Halted(Halt::Tasks(error)) => Err(error),
             Outcome::Halted(Halt::Read(error)) => self.abandon(claim, &chain(&error)).await,
+            Outcome::NotBegun(note) => self.abandon(claim, &note).await,
             Outcome::Panicked(text) => self.abandon(claim, &format!("the work on the claim panicked: {text}")).await,
             Outcome::Deadline => {
                 let limit = self.settings.deadline;
