@@ -29,14 +29,16 @@ pub(crate) struct Poll {
     pub(crate) tasks: Arc<dyn TasksDb>,
     pub(crate) report: Option<Arc<dyn LiveReport>>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// When it was asked last, and why the task database did not answer.
-    pub(crate) asked: Mutex<Option<(Instant, Result<(), String>)>>,
+    /// When the task database was asked last, and why it did not answer.
+    pub(crate) tasks_asked: Mutex<Option<(Instant, Result<(), String>)>>,
+    /// When the report was asked for last.
+    pub(crate) report_asked: Mutex<Option<Instant>>,
 }
 
 impl Poll {
-    /// Brings the gauges up to date; tells why the task database is away.
-    pub(crate) async fn refresh(&self) -> Result<(), String> {
-        let mut asked = self.asked.lock().await;
+    /// Brings the gauges of the tasks up to date; tells why the task database is away.
+    pub(crate) async fn refresh_tasks(&self) -> Result<(), String> {
+        let mut asked = self.tasks_asked.lock().await;
         if let Some((at, answer)) = &*asked
             && at.elapsed() < FRESH
         {
@@ -49,9 +51,17 @@ impl Poll {
         if answer.is_err() {
             self.metrics.database_is_away();
         }
-        self.ask_report().await;
         *asked = Some((Instant::now(), answer.clone()));
         answer
+    }
+
+    /// Brings the gauge of the report up to date.
+    pub(crate) async fn refresh_report(&self) {
+        let mut asked = self.report_asked.lock().await;
+        if asked.is_none_or(|at| at.elapsed() >= FRESH) {
+            self.ask_report().await;
+            *asked = Some(Instant::now());
+        }
     }
 
     async fn ask_tasks(&self) -> Result<(), TasksError> {

@@ -60,7 +60,10 @@ impl Console {
         report: Option<Arc<dyn LiveReport>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { poll: Poll { metrics, tasks, report, clock, asked: Mutex::new(None) }, health }
+        Self {
+            poll: Poll { metrics, tasks, report, clock, tasks_asked: Mutex::new(None), report_asked: Mutex::new(None) },
+            health,
+        }
     }
 
     /// Takes the address.
@@ -104,7 +107,7 @@ impl Bound {
 
 async fn metrics(State(console): State<Arc<Console>>) -> Response {
     // A database that is away shows as a metric; the others are told all the same.
-    let _ = console.poll.refresh().await;
+    let _ = tokio::join!(console.poll.refresh_tasks(), console.poll.refresh_report());
     ([(header::CONTENT_TYPE, OPEN_METRICS)], console.poll.metrics.encode()).into_response()
 }
 
@@ -114,7 +117,7 @@ async fn healthz() -> &'static str {
 
 async fn readyz(State(console): State<Arc<Console>>) -> Response {
     let mut obstacles = console.health.obstacles();
-    if let Err(error) = console.poll.refresh().await {
+    if let Err(error) = console.poll.refresh_tasks().await {
         obstacles.push(format!("the task database is away: {error}"));
     }
     match obstacles.is_empty() {
