@@ -140,11 +140,15 @@ fn the_spans_of_a_task_reach_a_collector() {
     put(&site);
     site.run_once(0);
     let posted = posted.lock().unwrap();
-    let has = |text: &str| posted.windows(text.len()).any(|bytes| bytes == text.as_bytes());
-    assert!(has("POST /v1/traces"), "{}", String::from_utf8_lossy(&posted));
-    for name in
-        ["task", "run", "read", "compute", "publish_offline", "publish_online", "complete", "events", "neartime"]
-    {
-        assert!(has(name), "no `{name}` in what was sent");
+    let has = |text: &[u8]| posted.windows(text.len()).any(|bytes| bytes == text);
+    assert!(has(b"POST /v1/traces"), "{}", String::from_utf8_lossy(&posted));
+    // As protobuf has them: a field's tag, the length, the text. A span's name is its field 5.
+    let has_field = |tag: u8, text: &str| has(&[&[tag, u8::try_from(text.len()).unwrap()], text.as_bytes()].concat());
+    for name in ["task", "run", "read", "compute", "publish_offline", "publish_online", "complete"] {
+        assert!(has_field(5 << 3 | 2, name), "no span `{name}` in what was sent");
+    }
+    // The text of an attribute is field 1 of its value.
+    for value in ["events", "neartime"] {
+        assert!(has_field(1 << 3 | 2, value), "no `{value}` in what was sent");
     }
 }
