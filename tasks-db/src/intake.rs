@@ -104,12 +104,3 @@ pub struct FileRow {
     /// Why it is quarantined or missing.
     pub reason: Option<String>,
 }
-
-/// A path of a source, and how far it has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathSeen {
-    /// The path.
-    pub file_path: FilePath,
-    /// The first instant of its newest chunk that has a task.
-    pub newest_chunk: Instant,
-}

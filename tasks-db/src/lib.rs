@@ -33,7 +33,7 @@ mod traits;
 pub use cron::{CronDeclaration, CronEnd, CronLease, CronRequest, CronRow};
 pub use declare::{ColumnDeclaration, FeatureDeclaration, KnownFeature, SourceDeclaration};
 pub use error::{Result, TasksError};
-pub use intake::{DueRule, FileRegistration, FileRow, FileState, InputFile, PathSeen, Registered, Registration};
+pub use intake::{DueRule, FileRegistration, FileRow, FileState, InputFile, Registered, Registration};
 pub use look::{
     FeaturePulse, FeatureStanding, Pulse, SourcePulse, StateCount, TaskCursor, TaskDetail, TaskQuery, TaskRow,
 };

@@ -7,10 +7,10 @@ use neartime_model::{Clock, FeatureName, FeatureVersion, FileKey, Instant, Sourc
 
 use crate::{
     BackfillRequest, Checkpoint, Claim, ClaimRequest, CronDeclaration, CronEnd, CronLease, CronRequest, CronRow, Ended,
-    FeatureDeclaration, FeatureStanding, InitialPosition, KnownFeature, Lease, Parking, PathSeen, Pulse,
-    QuarantineQuery, QuarantineRow, ReadSummary, Registered, Registration, Result, RetryRequest, RunOutcome,
-    ShardClaim, ShardDeclaration, ShardId, ShardLease, ShardRequest, ShardRow, SourceDeclaration, StateCount, StreamId,
-    TaskDetail, TaskId, TaskQuery, TaskRow, TasksError, WorkerSource,
+    FeatureDeclaration, FeatureStanding, InitialPosition, KnownFeature, Lease, Parking, Pulse, QuarantineQuery,
+    QuarantineRow, ReadSummary, Registered, Registration, Result, RetryRequest, RunOutcome, ShardClaim,
+    ShardDeclaration, ShardId, ShardLease, ShardRequest, ShardRow, SourceDeclaration, StateCount, StreamId, TaskDetail,
+    TaskId, TaskQuery, TaskRow, TasksError, WorkerSource,
 };
 
 /// The whole task database: what the scheduler and the command line hold.
@@ -63,9 +63,6 @@ pub trait Intake: Send + Sync {
     /// binary completed them); gives the number of tasks. Looks at each completed task once, so that it may be called in
     /// every pass.
     async fn arm_missing_runs(&self, source: &WorkerSource) -> Result<u64>;
-
-    /// Every path of a source with the newest chunk that it has.
-    async fn paths(&self, source: &SourceName) -> Result<Vec<PathSeen>>;
 
     /// Which of these keys of a source were never registered, in the order given: for sweeping what a worker wrote and
     /// did not live to register.

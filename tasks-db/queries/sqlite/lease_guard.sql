@@ -3,7 +3,6 @@ SELECT t.generation,
        t.claimed_generation,
        t.ts_to_process,
        t.held_state,
-       t.held_due_at,
        (
            -- the earliest retry among the runs that this claim's worker knows
            SELECT min(max(r.visible_at, ?3))

@@ -1,17 +1,22 @@
 -- How far each feature is, without counting what is done.
 SELECT f.feature,
-       nullif(max(coalesce(f.done_chunk, 0), coalesce(f.superseded_chunk, 0)), 0) AS newest_done_chunk,
-       nullif(max(coalesce(f.done_chunk, 0), coalesce(f.superseded_chunk, 0)), 0) + s.width AS newest_done_end,
+       f.newest_done_chunk,
+       f.newest_done_chunk + s.width AS newest_done_end,
        coalesce(r.waiting, 0) AS waiting,
        coalesce(r.parked, 0) AS parked
 FROM (
     SELECT feature,
            max(version),
            source, -- of that version
-           (SELECT max(r.data_chunk) FROM runs r WHERE r.feature = d.feature AND r.state = 'done') AS done_chunk,
            (
-               SELECT max(r.data_chunk) FROM runs r WHERE r.feature = d.feature AND r.state = 'superseded'
-           ) AS superseded_chunk
+               -- each by its own index
+               SELECT max(ended.data_chunk)
+               FROM (
+                   SELECT max(r.data_chunk) AS data_chunk FROM runs r WHERE r.feature = d.feature AND r.state = 'done'
+                   UNION ALL
+                   SELECT max(r.data_chunk) FROM runs r WHERE r.feature = d.feature AND r.state = 'superseded'
+               ) ended
+           ) AS newest_done_chunk
     FROM features d
     GROUP BY feature
 ) f

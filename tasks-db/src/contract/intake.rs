@@ -136,13 +136,3 @@ pub(super) async fn landing_is_due_at_once_and_again(bench: Bench) {
     assert_eq!(bench.only().await.due_at, Some(at("2018-08-01T09:07:00Z")));
     assert_eq!(bench.drain().await, 1);
 }
-
-pub(super) async fn paths_know_their_newest_chunk(bench: Bench) {
-    let bench = bench.declared().await;
-    let starts = ["2018-08-01T10:40:00Z", "2018-08-01T11:00:00Z", "2018-07-01T00:00:00Z"];
-    bench.chunks(&starts).await;
-    bench.register(vec![file("q/", "2018-07-02T00:00:00Z", "one.gz", "v1")]).await;
-    let paths = bench.db.paths(&source_name("events")).await.unwrap();
-    let paths: Vec<_> = paths.iter().map(|path| (path.file_path.as_str(), path.newest_chunk)).collect();
-    assert_eq!(paths, [("p/", at("2018-08-01T11:00:00Z")), ("q/", at("2018-07-02T00:00:00Z"))]);
-}

@@ -56,7 +56,6 @@ cases! {
     intake::a_chunk_that_is_not_due_stays_so,
     intake::a_late_file_arms_a_task_in_any_state,
     intake::landing_is_due_at_once_and_again,
-    intake::paths_know_their_newest_chunk,
     declare::a_changed_source_is_refused_once_it_has_tasks,
     declare::a_changed_feature_is_refused,
     declare::a_feature_may_grow_and_be_older,

@@ -1,7 +1,7 @@
 //! Remembering what configurations declare, and refusing what contradicts it.
 
 use async_trait::async_trait;
-use neartime_model::{ChunkWidth, FeatureVersion, FileKey, FilePath, Instant, SourceName, Span};
+use neartime_model::{ChunkWidth, FeatureVersion, FileKey, Instant, SourceName, Span};
 use sqlx::FromRow;
 
 use super::fault::{Step, damaged};
@@ -9,8 +9,8 @@ use super::records::{feature_version, text_list};
 use super::session::{Session, Statement, statement};
 use super::{Tasks, Write};
 use crate::{
-    FeatureDeclaration, Intake, KnownFeature, PathSeen, Registered, Registration, Result, SourceDeclaration,
-    TasksError, WorkerSource,
+    FeatureDeclaration, Intake, KnownFeature, Registered, Registration, Result, SourceDeclaration, TasksError,
+    WorkerSource,
 };
 
 const SOURCE_READ: Statement = statement!("source_read");
@@ -19,7 +19,6 @@ const FEATURE_READ: Statement = statement!("feature_read");
 const FEATURE_WRITE: Statement = statement!("feature_write");
 const UNREGISTERED: Statement = statement!("unregistered");
 pub(super) const LOCK_COMPLETIONS: Statement = statement!(postgres "lock_completions");
-const PATHS: Statement = statement!("paths");
 
 #[async_trait]
 impl Intake for Tasks {
@@ -70,16 +69,6 @@ impl Intake for Tasks {
 
     async fn arm_missing_runs(&self, source: &WorkerSource) -> Result<u64> {
         self.again("arm runs that are missing", || self.try_arm_missing_runs(source)).await
-    }
-
-    async fn paths(&self, source: &SourceName) -> Result<Vec<PathSeen>> {
-        let list = async || PATHS.bind(source.as_str()).all(self.read().await?.session()).await;
-        let rows: Vec<(String, i64)> = self.again("list a source's paths", list).await?;
-        let decode = |(file_path, newest): (String, i64)| PathSeen {
-            file_path: FilePath::new(file_path),
-            newest_chunk: Instant::from_micros(newest),
-        };
-        Ok(rows.into_iter().map(decode).collect())
     }
 
     async fn unregistered(&self, source: &SourceName, keys: &[FileKey]) -> Result<Vec<FileKey>> {
