@@ -58,10 +58,3 @@ pub use task::{
 pub use traits::{
     Claims, CronJobs, Heart, HeartSource, Intake, Look, MAX_CLOCKS_APART, Operate, Streams, TasksDb, check_clock,
 };
-
-/// The task database in a SQLite file.
-pub type SqliteTasks = Tasks;
-
-/// The task database on a Postgres server.
-#[cfg(feature = "postgres")]
-pub type PgTasks = Tasks;

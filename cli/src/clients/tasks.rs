@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use neartime_model::Clock;
-use neartime_tasks_db::{SqliteOptions, SqliteTasks, TasksDb};
+use neartime_tasks_db::{SqliteOptions, Tasks, TasksDb};
 
 use crate::config::{Database, Secret};
 
@@ -12,7 +12,7 @@ use crate::config::{Database, Secret};
 pub(crate) async fn tasks(database: &Database, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn TasksDb>> {
     match database {
         Database::Sqlite(path) => {
-            let opened = SqliteTasks::open(&SqliteOptions::new(path, clock)).await;
+            let opened = Tasks::open(&SqliteOptions::new(path, clock)).await;
             Ok(Arc::new(opened.with_context(|| format!("could not use the task database {}", path.display()))?))
         }
         Database::Server(address) => postgres(address, clock).await,
@@ -21,8 +21,8 @@ pub(crate) async fn tasks(database: &Database, clock: Arc<dyn Clock>) -> anyhow:
 
 #[cfg(feature = "postgres")]
 async fn postgres(address: &Secret, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<dyn TasksDb>> {
-    use neartime_tasks_db::{PgTasks, PostgresOptions};
-    Ok(Arc::new(PgTasks::connect(&PostgresOptions::from_url(address.expose(), clock)?).await?))
+    use neartime_tasks_db::PostgresOptions;
+    Ok(Arc::new(Tasks::connect(&PostgresOptions::from_url(address.expose(), clock)?).await?))
 }
 
 #[cfg(not(feature = "postgres"))]

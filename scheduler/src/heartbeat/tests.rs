@@ -4,7 +4,7 @@ use neartime_model::{ChunkWidth, Clock, FeatureName, FeatureVersion, FileKey, Fi
 use neartime_model::{Instant as Wall, SourceName};
 use neartime_tasks_db::{
     Claim, ClaimRequest, Claims, DueRule, FeatureDeclaration, FileRegistration, Intake, Registration,
-    SourceDeclaration, SqliteOptions, SqliteTasks, TasksDb, WorkerSource,
+    SourceDeclaration, SqliteOptions, Tasks, TasksDb, WorkerSource,
 };
 
 use super::*;
@@ -12,10 +12,10 @@ use super::*;
 const LEASE: Span = Span::from_secs(4);
 
 /// A database with one due task.
-async fn database(folder: &std::path::Path, clock: &Arc<ManualClock>) -> SqliteTasks {
+async fn database(folder: &std::path::Path, clock: &Arc<ManualClock>) -> Tasks {
     let clock: Arc<dyn Clock> = Arc::clone(clock) as Arc<dyn Clock>;
     let options = SqliteOptions::new(folder.join("tasks.db"), Arc::clone(&clock)).with_clock(clock);
-    let tasks = SqliteTasks::open(&options).await.unwrap();
+    let tasks = Tasks::open(&options).await.unwrap();
     let source = SourceName::new("events").unwrap();
     let width = ChunkWidth::TEN_MINUTES;
     let declared = SourceDeclaration { name: source.clone(), width, layout: "%Y%m%d%H%M.gz".to_owned() };
@@ -43,7 +43,7 @@ async fn database(folder: &std::path::Path, clock: &Arc<ManualClock>) -> SqliteT
     tasks
 }
 
-async fn claim(tasks: &SqliteTasks) -> Option<Claim> {
+async fn claim(tasks: &Tasks) -> Option<Claim> {
     let source = WorkerSource {
         name: SourceName::new("events").unwrap(),
         features: vec![(FeatureName::new("counted").unwrap(), FeatureVersion(1))],

@@ -7,7 +7,7 @@ use neartime_ingest::channel::{EventStream, Page, Position, Shard, ShardId as Id
 use neartime_ingest::{Column, ColumnKind, Format, Layout, Location, Source, SourceSpec};
 use neartime_model::{Span, SystemClock};
 use neartime_stores::FeaturesStore;
-use neartime_tasks_db::{SqliteOptions, SqliteTasks, TasksDb};
+use neartime_tasks_db::{SqliteOptions, Tasks, TasksDb};
 
 use super::*;
 use crate::edges::Carries;
@@ -92,7 +92,7 @@ async fn once_reads_on_to_the_end_of_a_closed_shard_and_then_its_children() {
     for pages_before_end in [0, 1, 2] {
         let folder = tempfile::tempdir().unwrap();
         let options = SqliteOptions::new(folder.path().join("tasks.db"), Arc::new(SystemClock));
-        let tasks: Arc<dyn TasksDb> = Arc::new(SqliteTasks::open(&options).await.unwrap());
+        let tasks: Arc<dyn TasksDb> = Arc::new(Tasks::open(&options).await.unwrap());
         let source = source(folder.path());
         let opened = Arc::new(Mutex::new(Vec::new()));
         let stream = Arc::new(Split { pages_before_end, opened: Arc::clone(&opened) });

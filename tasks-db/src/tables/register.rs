@@ -73,10 +73,10 @@ impl Write {
     pub(super) async fn register(&mut self, registration: &Registration) -> Step<Registered> {
         let all: Vec<&FileRegistration> = registration.files.iter().collect();
         let mut registered = Registered::default();
-        // Two versions of one key in one call are two changes, one after the other.
         // Of two who see the same new version one must find it known.
         let paths: BTreeSet<&str> = all.iter().map(|file| file.file_path.as_str()).collect();
         self.lock(LOCK_PATHS.bind(registration.source.as_str()).bind(text_list(paths))).await?;
+        // Two versions of one key in one call are two changes, one after the other.
         for wave in waves(&all) {
             let changed = changed(self.conn(), registration, &wave).await?;
             if !changed.is_empty() {

@@ -9,7 +9,7 @@ use neartime_ingest::{Column, ColumnKind, Format, Layout, Location, Source, Sour
 use neartime_model::{ChunkWidth, Clock, Instant, ManualClock, SourceName, Span};
 use neartime_scheduler::{Edges, Scheduler, Settings, SourceWork, Unobserved};
 use neartime_stores::{FeaturesStore, OnlineStore, SqliteOnlineStore};
-use neartime_tasks_db::{SqliteOptions, SqliteTasks};
+use neartime_tasks_db::{SqliteOptions, Tasks};
 use neartime_tests::reservoir::put_lines;
 
 /// A source of six-minute logs that is due one minute after the end of a chunk.
@@ -53,7 +53,7 @@ async fn scheduler(site: &Path, clock: &Arc<ManualClock>) -> anyhow::Result<Sche
         Arc::new(SqliteOnlineStore::open(&site.join("online.db"), Arc::clone(&clock)).await?);
     online.ensure(work.features[0].table()).await?;
     let edges = Edges {
-        tasks: Arc::new(SqliteTasks::open(&tasks).await?),
+        tasks: Arc::new(Tasks::open(&tasks).await?),
         sources: vec![work],
         queues: Vec::new(),
         streams: Vec::new(),
