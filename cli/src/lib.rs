@@ -48,12 +48,15 @@ pub fn main(features: Vec<Arc<dyn Feature>>) -> ExitCode {
     };
     clients::prepare();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build();
-    let ended = match runtime {
-        // On a worker's stack, not on the main thread's.
-        Ok(runtime) => runtime.block_on(async { tokio::spawn(execute(cli, features)).await }),
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
         Err(error) => return exit::report(&anyhow::Error::new(error).context("could not start the runtime")),
     };
+    // On a worker's stack, not on the main thread's.
+    let ended = runtime.block_on(async { tokio::spawn(execute(cli, features)).await });
     telemetry.end();
+    // What still works on a thread of its own, as a report that was told to stop, may end at any point.
+    runtime.shutdown_background();
     match ended {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => exit::report(&error),

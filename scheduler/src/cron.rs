@@ -7,7 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use neartime_model::{Fence, Instant, chain};
 use neartime_tasks_db::{CronDeclaration, CronEnd, CronLease, CronRequest, TasksError};
+use tokio::task::JoinSet;
 
+use crate::compute::panic_text;
 use crate::edges::{Edges, Settings};
 use crate::heartbeat::Heartbeats;
 
@@ -87,8 +89,15 @@ impl Cron<'_> {
     async fn run(&self, job: &CronJob, lease: &CronLease, asked_at: std::time::Instant) -> Result<(), TasksError> {
         let mut hold = self.heartbeats.hold_cron(lease, asked_at);
         tracing::info!(job = job.name, due_at = %lease.due_at, "a job starts");
+        // On a task of its own: a job that panics takes nothing with it. Dropping the set stops the job.
+        let mut running = JoinSet::new();
+        let (work, fence) = (Arc::clone(&job.job), lease.fence);
+        running.spawn(async move { work.run(fence).await.err().map(|error| chain(error.as_ref())) });
         let error = tokio::select! {
-            ran = job.job.run(lease.fence) => ran.err().map(|error| chain(error.as_ref())),
+            ran = running.join_next() => match ran.expect("it was spawned") {
+                Ok(error) => error,
+                Err(died) => Some(format!("it panicked: {}", panic_text(died))),
+            },
             lost = hold.lost() => {
                 tracing::warn!(job = job.name, ?lost, "a job stops: its lease is lost or may be");
                 return Ok(());
@@ -105,3 +114,6 @@ impl Cron<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

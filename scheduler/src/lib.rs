@@ -25,6 +25,8 @@ mod step;
 mod streams;
 mod sweep;
 mod task;
+#[cfg(test)]
+mod testing;
 mod worker;
 
 pub use backoff::Backoff;

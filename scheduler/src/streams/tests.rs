@@ -4,14 +4,11 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use neartime_ingest::channel::{EventStream, Page, Position, Shard, ShardId as Id, ShardReader};
-use neartime_ingest::{Column, ColumnKind, Format, Layout, Location, Source, SourceSpec};
-use neartime_model::{Span, SystemClock};
-use neartime_stores::FeaturesStore;
-use neartime_tasks_db::{SqliteOptions, Tasks, TasksDb};
+use neartime_model::Span;
 
 use super::*;
 use crate::edges::Carries;
-use crate::{Edges, Settings, Unobserved};
+use crate::{Edges, testing};
 
 /// A shard `parent` that was split, and one of its children. There are no records.
 #[derive(Debug)]
@@ -63,51 +60,17 @@ impl ShardReader for Empty {
     }
 }
 
-/// A source that a stream tells of.
-fn source(folder: &std::path::Path) -> SourceWork {
-    let raw = folder.join("raw");
-    std::fs::create_dir(&raw).unwrap();
-    let location = Location::directory("raw", raw).unwrap();
-    let layout = Layout::parse("%Y/%m/%d/%H%M.gz").unwrap();
-    let columns = vec![Column::new("user", ColumnKind::String)];
-    let spec = SourceSpec::new("events".parse().unwrap(), location, layout, Format::Json, columns);
-    SourceWork { source: Arc::new(Source::new(spec).unwrap()), features: Vec::new() }
-}
-
-fn settings() -> Settings {
-    Settings {
-        worker: "test".to_owned(),
-        workers: 1,
-        read_threads: 1,
-        memory_bytes: 64 << 20,
-        lease: Span::from_secs(60),
-        deadline: Duration::from_secs(60),
-        listing_interval: Duration::from_secs(60),
-        patience: Duration::from_secs(5),
-    }
-}
-
 #[tokio::test]
 async fn once_reads_on_to_the_end_of_a_closed_shard_and_then_its_children() {
     for pages_before_end in [0, 1, 2] {
         let folder = tempfile::tempdir().unwrap();
-        let options = SqliteOptions::new(folder.path().join("tasks.db"), Arc::new(SystemClock));
-        let tasks: Arc<dyn TasksDb> = Arc::new(Tasks::open(&options).await.unwrap());
-        let source = source(folder.path());
+        let source = testing::source(folder.path());
         let opened = Arc::new(Mutex::new(Vec::new()));
         let stream = Arc::new(Split { pages_before_end, opened: Arc::clone(&opened) });
-        let edges = Edges {
-            tasks: Arc::clone(&tasks),
-            streams: vec![StreamWork { source: source.source.name.clone(), stream, carries: Carries::Keys }],
-            sources: vec![source],
-            queues: Vec::new(),
-            offline: Arc::new(FeaturesStore::directory(&folder.path().join("features_store")).unwrap()),
-            online: None,
-            jobs: Vec::new(),
-            observer: Arc::new(Unobserved),
-            clock: Arc::new(SystemClock),
-        };
-        Scheduler::new(edges, settings()).unwrap().run_once().await.unwrap();
+        let stream = StreamWork { source: source.source.name.clone(), stream, carries: Carries::Keys };
+        let edges = Edges { streams: vec![stream], sources: vec![source], ..testing::edges(folder.path()).await };
+        let tasks = Arc::clone(&edges.tasks);
+        Scheduler::new(edges, testing::settings()).unwrap().run_once().await.unwrap();
         assert_eq!(*opened.lock().unwrap(), ["parent", "child"]);
         let is_finished = |row: neartime_tasks_db::ShardRow| (row.shard.0, row.finished_at.is_some());
         let mut shards: Vec<_> = tasks.shards().await.unwrap().into_iter().map(is_finished).collect();
