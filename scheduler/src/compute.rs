@@ -119,6 +119,12 @@ impl Computation<'_> {
                     RunEnd::Done { rows, .. } => RunEnded::Done { rows: *rows },
                     _ => RunEnded::Superseded,
                 };
+                if let RunEnd::Superseded { found } = &end
+                    && found.version == table.version
+                {
+                    tracing::warn!(%task, feature = %table.name, %found, "rows are in place that the task database \
+                        does not know of: it was lost, or is an older copy; the task runs again, above them");
+                }
                 (end, ended, dropped)
             }
             Err(error) if error.kind() == ErrorKind::Unavailable => {

@@ -1,5 +1,5 @@
 -- The oldest due task of a path and lane that nobody else has in hand, locked. $1 path, $2 lane, $3 now
-SELECT task_id, state, claims_without_verdict, held_state
+SELECT task_id, state, fence, claims_without_verdict, held_state
 FROM tasks
 WHERE path_id = $1
   AND lane = $2

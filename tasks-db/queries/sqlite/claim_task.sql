@@ -1,5 +1,5 @@
 -- The oldest due task of a path and lane. ?1 path, ?2 lane, ?3 now
-SELECT task_id, state, claims_without_verdict, held_state
+SELECT task_id, state, fence, claims_without_verdict, held_state
 FROM tasks INDEXED BY tasks_queue
 WHERE path_id = ?1
   AND lane = ?2

@@ -165,16 +165,22 @@ pub(super) async fn fences_grow_though_the_clock_does_not(bench: Bench) {
     assert!((last.0 - bench.db.now().await.unwrap().as_micros()).abs() < 10_000_000, "near the clock");
 }
 
-pub(super) async fn a_fence_far_ahead_is_refused(bench: Bench) {
+pub(super) async fn a_fence_far_ahead_keeps_its_task_waiting_and_no_other(bench: Bench) {
     let bench = bench.declared().await;
-    bench.chunks(&["2018-08-01T10:40:00Z"]).await;
-    let claim = bench.claim_some().await;
-    bench.db.release(&claim.lease, Span::from_days(-1), "stop").await.unwrap();
-    let row = bench.only().await;
-    bench.clock.advance(Span::from_secs(-90));
-    let refused = bench.db.claim(&request(&[("a", 1)])).await;
-    assert!(matches!(refused, Err(TasksError::ClockAhead { .. })), "{refused:?}");
-    assert_eq!(bench.only().await, row);
+    bench.chunks(&["2018-08-01T10:40:00Z", "2018-08-01T10:50:00Z"]).await;
+    let ahead = bench.claim_some().await;
+    bench.db.release(&ahead.lease, Span::from_days(-1), "stop").await.unwrap();
+    bench.clock.advance(Span::from_secs(-7_200));
+    let other = bench.claim_some().await;
+    assert_ne!(other.lease.task, ahead.lease.task);
+    bench.finish(&other).await;
+    assert!(bench.claim().await.is_none());
+    let row = bench.db.task(ahead.lease.task).await.unwrap().unwrap().task;
+    let error = row.last_error.unwrap();
+    assert!(error.starts_with("claimed while the clock was ahead by 2h"), "{error}");
+    bench.clock.set(row.due_at.unwrap());
+    let again = bench.claim_some().await;
+    assert!(again.lease.task == ahead.lease.task && again.lease.fence > ahead.lease.fence);
 }
 
 pub(super) async fn completing_twice_is_completing_once(bench: Bench) {

@@ -66,6 +66,19 @@ pub(super) async fn a_superseded_run_is_done_and_shown(bench: Bench) {
     assert_eq!(detail.runs[1].dropped, [count("null_entity", 3)]);
 }
 
+pub(super) async fn a_task_is_lifted_above_rows_that_the_database_does_not_know(bench: Bench) {
+    let bench = bench.declared().await;
+    bench.chunks(&["2018-08-01T10:40:00Z"]).await;
+    let claim = bench.claim_some().await;
+    let found = ContentOrder { version: FeatureVersion(1), generation: Generation(5) };
+    let unknown = outcome("a", 1, RunEnd::Superseded { found });
+    let ended = bench.db.complete(&claim.lease, &[unknown, done("b", 1)], None).await.unwrap();
+    assert_eq!((ended.state, ended.input_moved), (TaskState::Waiting, true));
+    let again = bench.claim_some().await;
+    assert_eq!((again.generation, features_of(&again)), (Generation(6), vec!["a", "b"]));
+    assert_eq!(bench.finish(&again).await.state, TaskState::Done);
+}
+
 fn count(reason: &str, count: u64) -> ReasonCount {
     ReasonCount { reason: reason.into(), count }
 }

@@ -21,6 +21,7 @@ const CLAIM_TASK: Statement = statement!("claim_task");
 const CLAIM_TAKE: Statement = statement!("claim_take");
 const CLAIM_SERVED: Statement = statement!("claim_served");
 const CLAIM_EXHAUSTED: Statement = statement!("claim_exhausted");
+const CLAIM_POSTPONED: Statement = statement!("claim_postponed");
 const CLAIM_READ: Statement = statement!("claim_read");
 const CLAIM_FILES: Statement = statement!("claim_files");
 const CLAIM_RUNS: Statement = statement!("claim_runs");
@@ -52,6 +53,7 @@ pub(super) enum Search {
 struct Candidate {
     task_id: i64,
     state: String,
+    fence: i64,
     claims_without_verdict: i64,
     held_state: Option<String>,
 }
@@ -114,7 +116,7 @@ impl Tasks {
 
     fn check_fence(&self, fence: Fence) -> Result<()> {
         let ahead = Instant::from_micros(fence.0) - self.machine_clock.now();
-        if ahead > MAX_FENCE_AHEAD { Err(TasksError::ClockAhead { ahead }) } else { Ok(()) }
+        if ahead > MAX_FENCE_AHEAD { Err(TasksError::ClockAhead { ahead: to_the_second(ahead) }) } else { Ok(()) }
     }
 
     pub(super) async fn try_hold(&self, task: TaskId, worker: &str, lease: Span) -> Step<Option<Claim>> {
@@ -164,6 +166,16 @@ impl Write {
         Ok(None)
     }
 
+    /// A task whose last claim was made while the clock was ahead cannot have a higher fence yet: it waits until the time
+    /// has come, and the others do not wait for it.
+    async fn postpone(&mut self, task: TaskId, ahead: Span) -> Step<()> {
+        let until = self.now + ahead - Span::from_micros(MAX_FENCE_AHEAD.as_micros() / 2);
+        let ahead = to_the_second(ahead);
+        let why = format!("claimed while the clock was ahead by {ahead}: it can be claimed again from {until} on");
+        tracing::warn!(%task, why, "a task is put off");
+        CLAIM_POSTPONED.bind(task.0).bind(until.as_micros()).bind(why).run(self.conn()).await
+    }
+
     async fn served(&mut self, path_id: i64) -> Step<()> {
         let (turn,): (i64,) = NEXT_TURN.call().one(self.conn()).await?;
         CLAIM_SERVED.bind(path_id).bind(turn).run(self.conn()).await
@@ -181,6 +193,11 @@ impl Write {
         let mut died = small_count(candidate.claims_without_verdict)?;
         if taken_over && candidate.held_state.is_some() {
             self.end_hold(task).await?;
+            return Ok(None);
+        }
+        let ahead = Instant::from_micros(candidate.fence) - self.now;
+        if ahead > MAX_FENCE_AHEAD {
+            self.postpone(task, ahead).await?;
             return Ok(None);
         }
         if taken_over && self.blame(task).await? {
@@ -253,6 +270,10 @@ impl Write {
         let files = files.into_iter().map(InputFileRecord::decode).collect::<Step<_>>()?;
         row.decode(lease, files, runs)
     }
+}
+
+fn to_the_second(span: Span) -> Span {
+    Span::from_secs(span.as_micros() / 1_000_000)
 }
 
 /// The names of the sources as a statement takes them.

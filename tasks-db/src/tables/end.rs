@@ -7,8 +7,9 @@ use super::fault::Step;
 use super::records::{instant, stored_text, task_state, text_list};
 use super::session::{Statement, statement};
 use super::{Tasks, Write};
-use crate::{Ended, Lease, Parking, ReadSummary, RunOutcome, TaskId, TaskState, TasksError};
+use crate::{Ended, Lease, Parking, ReadSummary, RunEnd, RunOutcome, TaskId, TaskState, TasksError};
 
+const OVERTAKE: Statement = statement!("overtake");
 const LEASE_GUARD: Statement = statement!("lease_guard");
 const CLAIM_END: Statement = statement!("claim_end");
 const CLAIM_ENDED: Statement = statement!("claim_ended");
@@ -60,6 +61,7 @@ impl Tasks {
             Ok(guard) => guard,
             Err(lost) => return write.ended_before(lease).await?.ok_or(lost),
         };
+        let guard = write.overtake(lease.task, guard, outcomes).await?;
         let ended = if guard.is_held {
             write.end_hold(lease.task).await?
         } else {
@@ -135,6 +137,22 @@ impl Write {
             is_held: row.held_state.is_some(),
             retry_at: instant(row.retry_at),
             run_error: row.run_error,
+        })
+    }
+
+    /// Where a run met rows of its own version and a later generation, though its claim holds, this database does not
+    /// remember who made them: it was lost, or is an older copy. The task is lifted above them, as if files had come,
+    /// and runs again.
+    pub(super) async fn overtake(&mut self, task: TaskId, guard: Guard, outcomes: &[RunOutcome]) -> Step<Guard> {
+        let unknown = outcomes.iter().filter_map(|outcome| match outcome.end {
+            RunEnd::Superseded { found } if found.version == outcome.version => Some(found.generation),
+            _ => None,
+        });
+        let Some(unknown) = unknown.max() else { return Ok(guard) };
+        let lifted: Option<(i64,)> = OVERTAKE.bind(task.0).bind(unknown.0).optional(self.conn()).await?;
+        Ok(match lifted {
+            Some((generation,)) => Guard { generation: Generation(generation), ..guard },
+            None => guard,
         })
     }
 

@@ -26,6 +26,7 @@ impl Tasks {
     pub(super) async fn try_finish_run(&self, lease: &Lease, outcome: &RunOutcome) -> Step<()> {
         let mut write = self.write().await?;
         let guard = write.guard(lease).await?;
+        let guard = write.overtake(lease.task, guard, std::slice::from_ref(outcome)).await?;
         write.end_run(lease, &guard, outcome).await?;
         write.commit().await
     }

@@ -87,6 +87,26 @@ fn a_rebuild_restores_a_lost_online_store() {
 }
 
 #[test]
+fn what_changed_while_the_task_database_was_lost_is_published() {
+    let site = site();
+    for item in ["y", "z"] {
+        put(&site, "100000.gz", &[line("ann", item, 1, "10:01:00")]);
+        site.run_once(0);
+    }
+    assert_eq!(generations(&site)[0].1, 3);
+    for file in ["neartime.db", "neartime.db-wal", "neartime.db-shm"] {
+        let _ = std::fs::remove_file(site.path().join(file));
+    }
+    put(&site, "100000.gz", &[line("eve", "x", 1, "10:01:00")]);
+    site.run_once(0);
+    let chunk = "select id from features_store.counted where ten_mins = '00'";
+    assert_eq!(site.sql(chunk), [["eve"]]);
+    assert_eq!(get(&site, "counted", "eve", "actions_count"), [1]);
+    assert!(get(&site, "counted", "bob", "actions_count").is_empty(), "what vanished is gone online too");
+    assert_eq!(generations(&site), [("2024-02-29T10:00:00Z".to_owned(), 4), ("2024-02-29T10:10:00Z".to_owned(), 1)]);
+}
+
+#[test]
 fn files_that_are_gone_park_their_task_until_that_is_accepted() {
     let site = site();
     put(&site, "100300.gz", &[line("bob", "x", 1, "10:03:00")]);
