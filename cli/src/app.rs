@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use neartime_air::UdbTable;
-use neartime_engine::Feature;
+use neartime_engine::{Feature, FeatureTable};
 use neartime_ingest::RawTable;
-use neartime_model::{Clock, SystemClock};
+use neartime_model::{Clock, FeatureName, SystemClock};
 use neartime_scheduler::{CronJob, Edges, Observer, RegisteredFiles, Settings};
 use neartime_stores::{FeaturesStore, OnlineStore, SqlSession};
-use neartime_tasks_db::{TasksDb, check_clock};
+use neartime_tasks_db::{ColumnDeclaration, TasksDb, check_clock};
 
 use crate::args::{Format, Global};
 use crate::clients::{self, Cloud, FeaturesHome};
@@ -123,6 +124,7 @@ impl App {
         let runtime = RuntimeEnvBuilder::new().with_memory_limit(memory, 1.0).build_arc()?;
         let mut session = SqlSession::new((*self.offline()?).clone(), Arc::clone(&runtime), cores());
         let (registry, tasks) = (self.registry()?, self.tasks().await?);
+        let declared = tasks.declared_columns().await?;
         for work in &registry.sources {
             let mut raw = RawTable::new(Arc::clone(&work.source));
             if self.config.is_filled_from_stream(&work.source.name) {
@@ -130,7 +132,9 @@ impl App {
             }
             session = session.with_table("raw", work.source.name.as_str(), Arc::new(raw));
             for feature in &work.features {
-                session = session.with_feature(Arc::clone(feature.table()));
+                let table = feature.table();
+                let former = former_measures(table, &declared);
+                session = session.with_feature(Arc::clone(table)).with_former_measures(table.name.clone(), former);
             }
         }
         if let Some(air) = &self.config.air {
@@ -204,6 +208,24 @@ impl App {
             patience: PATIENCE,
         }
     }
+}
+
+/// Measures that earlier versions of a feature declared and this one does not have.
+fn former_measures(table: &FeatureTable, declared: &[(FeatureName, Vec<ColumnDeclaration>)]) -> Vec<Field> {
+    let mut former: Vec<Field> = Vec::new();
+    let of_table = declared.iter().filter(|(feature, _)| *feature == table.name);
+    for ColumnDeclaration { name, data_type } in of_table.flat_map(|(_, columns)| columns) {
+        let is_known = table.output.columns().iter().any(|column| column.name.as_str() == name)
+            || former.iter().any(|field| field.name() == name);
+        match data_type.parse::<DataType>() {
+            _ if is_known => {}
+            Ok(data_type) => former.push(Field::new(name, data_type, true)),
+            Err(error) => {
+                tracing::warn!(feature = %table.name, column = name, %error, "a former measure cannot be shown");
+            }
+        }
+    }
+    former
 }
 
 fn cores() -> usize {

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use neartime_model::{Clock, FeatureName, FeatureVersion, FileKey, Instant, SourceName, Span};
 
 use crate::{
-    BackfillRequest, Checkpoint, Claim, ClaimRequest, CronDeclaration, CronEnd, CronLease, CronRequest, CronRow, Ended,
-    FeatureDeclaration, FeatureStanding, InitialPosition, KnownFeature, Lease, Parking, Pulse, QuarantineQuery,
-    QuarantineRow, ReadSummary, Registered, Registration, Result, RetryRequest, RunOutcome, ShardClaim,
-    ShardDeclaration, ShardId, ShardLease, ShardRequest, ShardRow, SourceDeclaration, StateCount, StreamId, TaskDetail,
-    TaskId, TaskQuery, TaskRow, TasksError, WorkerSource,
+    BackfillRequest, Checkpoint, Claim, ClaimRequest, ColumnDeclaration, CronDeclaration, CronEnd, CronLease,
+    CronRequest, CronRow, Ended, FeatureDeclaration, FeatureStanding, InitialPosition, KnownFeature, Lease, Parking,
+    Pulse, QuarantineQuery, QuarantineRow, ReadSummary, Registered, Registration, Result, RetryRequest, RunOutcome,
+    ShardClaim, ShardDeclaration, ShardId, ShardLease, ShardRequest, ShardRow, SourceDeclaration, StateCount, StreamId,
+    TaskDetail, TaskId, TaskQuery, TaskRow, TasksError, WorkerSource,
 };
 
 /// The whole task database: what the scheduler and the command line hold.
@@ -139,6 +139,9 @@ pub trait Look: Send + Sync {
 
     /// How each feature that was ever declared stands, sorted by name.
     async fn features(&self) -> Result<Vec<FeatureStanding>>;
+
+    /// The columns of every version of every feature that was ever declared, a feature's newest first.
+    async fn declared_columns(&self) -> Result<Vec<(FeatureName, Vec<ColumnDeclaration>)>>;
 
     /// What is unfinished and how far each feature is: cheap enough to ask every few seconds, whatever is done already.
     async fn pulse(&self) -> Result<Pulse>;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Field, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::catalog::CatalogProviderList;
 use datafusion::catalog::{
@@ -24,6 +24,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Ast;
 use futures::FutureExt;
 use neartime_engine::FeatureTable;
+use neartime_model::FeatureName;
 
 use super::error::query_error;
 use super::held::{HELD_BYTES, HeldRows};
@@ -48,6 +49,8 @@ pub struct SqlSession {
     store: FeaturesStore,
     state: SessionState,
     features: Vec<Arc<FeatureTable>>,
+    /// Of some features: measures that only their older files have.
+    former: BTreeMap<FeatureName, Vec<Field>>,
     /// By schema and name.
     others: BTreeMap<(String, String), Arc<dyn TableProvider>>,
 }
@@ -77,12 +80,18 @@ impl SqlSession {
             SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
         let context = SessionContext::new_with_state(state);
         neartime_engine::register_functions(&context);
-        Self { store, state: context.state(), features: Vec::new(), others: BTreeMap::new() }
+        Self { store, state: context.state(), features: Vec::new(), former: BTreeMap::new(), others: BTreeMap::new() }
     }
 
     /// Adds `features_store.<feature>`.
     pub fn with_feature(mut self, table: Arc<FeatureTable>) -> Self {
         self.features.push(table);
+        self
+    }
+
+    /// Adds measures to `features_store.<feature>` that older versions of it had: null where a file lacks them.
+    pub fn with_former_measures(mut self, feature: FeatureName, measures: Vec<Field>) -> Self {
+        self.former.insert(feature, measures);
         self
     }
 
@@ -153,7 +162,9 @@ impl SqlSession {
             catalog.register_schema(schema, Arc::new(MemorySchemaProvider::new()))?;
         }
         for table in &self.features {
-            let provider = FeatureTableProvider::new(self.store.clone(), Arc::clone(table), Arc::clone(&snapshot));
+            let former = self.former.get(&table.name).map_or(&[][..], Vec::as_slice);
+            let provider =
+                FeatureTableProvider::new(self.store.clone(), Arc::clone(table), former, Arc::clone(&snapshot));
             schema_of(&catalog, FEATURES)?.register_table(table.name.to_string(), Arc::new(provider))?;
         }
         for ((schema, name), provider) in &self.others {

@@ -42,20 +42,28 @@ pub(super) struct FeatureTableProvider {
 }
 
 impl FeatureTableProvider {
-    pub(super) fn new(store: FeaturesStore, table: Arc<FeatureTable>, snapshot: Arc<Snapshot>) -> Self {
-        let schema =
-            TableSchema::builder(file_schema(&table)).with_table_partition_cols(path_fields(table.width)).build();
+    /// With the `former` measures, which only older files have.
+    pub(super) fn new(
+        store: FeaturesStore,
+        table: Arc<FeatureTable>,
+        former: &[Field],
+        snapshot: Arc<Snapshot>,
+    ) -> Self {
+        let schema = TableSchema::builder(file_schema(&table, former))
+            .with_table_partition_cols(path_fields(table.width))
+            .build();
         Self { store, table, schema, snapshot }
     }
 }
 
-/// The columns in the files. Text is read as views, which cost no copy; a measure that an older file lacks is null.
-fn file_schema(table: &FeatureTable) -> SchemaRef {
-    let field = |field: &Arc<Field>| match field.data_type() {
-        DataType::Utf8 => field.as_ref().clone().with_data_type(DataType::Utf8View).with_nullable(true),
-        _ => field.as_ref().clone().with_nullable(true),
+/// The columns in the files. Text is read as views, which cost no copy; a measure that a file lacks is null.
+fn file_schema(table: &FeatureTable, former: &[Field]) -> SchemaRef {
+    let field = |field: &Field| match field.data_type() {
+        DataType::Utf8 => field.clone().with_data_type(DataType::Utf8View).with_nullable(true),
+        _ => field.clone().with_nullable(true),
     };
-    Arc::new(Schema::new(table.output.arrow().fields().iter().map(field).collect::<Vec<_>>()))
+    let output = table.output.arrow();
+    Arc::new(Schema::new(output.fields().iter().map(AsRef::as_ref).chain(former).map(field).collect::<Vec<_>>()))
 }
 
 #[async_trait]

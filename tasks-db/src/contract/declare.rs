@@ -63,6 +63,11 @@ pub(super) async fn a_feature_may_grow_and_be_older(bench: Bench) {
     let known = bench.db.declare_features(&[grown]).await.unwrap();
     assert_eq!((known[0].version.0, known[0].newest.0), (2, 2));
     assert_eq!(known[0].first_seen_at, first_seen_at + super::bench::LEASE);
+    let declared = bench.db.declared_columns().await.unwrap();
+    let of_a: Vec<usize> =
+        declared.iter().filter(|(name, _)| name.as_str() == "a").map(|(_, columns)| columns.len()).collect();
+    let old = feature("a", 1).columns.len();
+    assert_eq!(of_a, [old + 1, old], "newest first");
     let known = bench.db.declare_features(&[feature("a", 1)]).await.unwrap();
     assert_eq!((known[0].version.0, known[0].newest.0), (1, 2));
     assert_eq!(known[0].first_seen_at, first_seen_at);

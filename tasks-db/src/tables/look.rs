@@ -1,20 +1,20 @@
 //! Reading the task table: on the reading connections, which wait for no writer.
 
 use async_trait::async_trait;
-use neartime_model::{Fence, FileKey, FilePath, FileVersion, Instant};
+use neartime_model::{FeatureName, Fence, FileKey, FilePath, FileVersion, Instant};
 use sqlx::FromRow;
 
 use super::Tasks;
-use super::fault::Step;
+use super::fault::{Step, damaged};
 use super::records::{
     chunk, count, feature_name, feature_version, file_state, generation, instant, lane, reason_counts_from_json,
     run_state, small_count, source_name, task_state,
 };
 use super::session::{Statement, statement};
 use crate::{
-    FeaturePulse, FeatureStanding, FileRow, InputFile, Look, Pulse, QuarantineCursor, QuarantineExample,
-    QuarantineQuery, QuarantineRow, ReasonCount, Result, RunRow, SourcePulse, StateCount, TaskDetail, TaskId,
-    TaskQuery, TaskRow,
+    ColumnDeclaration, FeaturePulse, FeatureStanding, FileRow, InputFile, Look, Pulse, QuarantineCursor,
+    QuarantineExample, QuarantineQuery, QuarantineRow, ReasonCount, Result, RunRow, SourcePulse, StateCount,
+    TaskDetail, TaskId, TaskQuery, TaskRow,
 };
 
 const TASKS_PAGE: Statement = statement!("tasks_page");
@@ -25,6 +25,7 @@ const TASK_RUNS: Statement = statement!("task_runs");
 const TASK_COUNTS: Statement = statement!("task_counts");
 const STATE_COUNTS: Statement = statement!("state_counts");
 const FEATURES_STANDING: Statement = statement!("features_standing");
+const DECLARED_COLUMNS: Statement = statement!("declared_columns");
 const PULSE: Statement = statement!("pulse");
 const PULSE_FEATURES: Statement = statement!("pulse_features");
 const QUARANTINE_PAGE: Statement = statement!("quarantine_page");
@@ -56,6 +57,19 @@ impl Look for Tasks {
             rows.into_iter().map(StandingRecord::decode).collect::<Step<Vec<_>>>()
         };
         self.again("list features", read).await
+    }
+
+    async fn declared_columns(&self) -> Result<Vec<(FeatureName, Vec<ColumnDeclaration>)>> {
+        let decode = |(feature, columns): (String, String)| {
+            let columns: Vec<(String, String)> = serde_json::from_str(&columns).map_err(damaged)?;
+            let column = |(name, data_type)| ColumnDeclaration { name, data_type };
+            Ok((feature_name(&feature)?, columns.into_iter().map(column).collect()))
+        };
+        let read = async || {
+            let rows: Vec<(String, String)> = DECLARED_COLUMNS.call().all(self.read().await?.session()).await?;
+            rows.into_iter().map(decode).collect::<Step<Vec<_>>>()
+        };
+        self.again("list what features declared", read).await
     }
 
     async fn pulse(&self) -> Result<Pulse> {

@@ -110,3 +110,22 @@ fn a_changed_definition_needs_a_new_version() {
     let ran = site.run(["check"]);
     assert_eq!(ran.code, Some(2), "a changed layout is refused: {}", ran.stderr);
 }
+
+#[test]
+fn a_measure_that_a_new_version_dropped_stays_in_older_rows() {
+    let summed = |version: u32, measures: &str| {
+        format!(
+            "{EMBEDDED}{}[[feature]]\nname = \"summed\"\nsource = \"events\"\nengine = \"rollup\"\nkeys = [\"id\"]\n\
+             version = {version}\nselect = {{ id = \"user\", amount = \"amount\"{measures} }}\n",
+            users("events", "")
+        )
+    };
+    let site = Site::new(BINARY, &summed(1, ", twice = \"2 * amount\""));
+    put_event(&site, 0, "", "ann");
+    site.run_once(0);
+    site.configure(&summed(2, ""));
+    put_event(&site, 1, "", "bob");
+    site.run_once(0);
+    let rows = site.sql("select id, amount, twice from features_store.summed order by id");
+    assert_eq!(rows, [["ann", "1", "2"], ["bob", "1", ""]]);
+}
