@@ -1,20 +1,19 @@
 //! SQS: the queue of a bucket's notifications.
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_config::{Region, SdkConfig};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, MessageSystemAttributeName, QueueAttributeName};
-use neartime_ingest::channel::{ChannelError, Message, NotDeleted, Queue, Receipt, notice_of_message};
+use neartime_ingest::channel::{ChannelError, LONGEST_WAIT, Message, NotDeleted, Queue, Receipt, notice_of_message};
 
 use crate::connect::ConnectError;
 use crate::said::Said;
 
 /// The most messages that one request gives or deletes.
 const BATCH_MESSAGES: usize = 10;
-/// How long a request waits for the first message: the most that there is.
-const POLL_SECS: i32 = 20;
 const AMAZON: [&str; 2] = [".amazonaws.com", ".amazonaws.com.cn"];
 
 /// A queue. Registering takes milliseconds, so no message is held any longer than the queue's own visibility timeout.
@@ -22,7 +21,6 @@ const AMAZON: [&str; 2] = [".amazonaws.com", ".amazonaws.com.cn"];
 pub struct SqsQueue {
     client: Client,
     url: String,
-    poll_secs: i32,
 }
 
 /// What the address of a queue tells.
@@ -36,13 +34,7 @@ struct Address<'u> {
 
 impl SqsQueue {
     pub(crate) fn new(config: &SdkConfig, url: &str) -> Result<Self, ConnectError> {
-        Ok(Self { client: client_of(config, url)?, url: url.to_owned(), poll_secs: POLL_SECS })
-    }
-
-    /// Waits less long for messages: at most 20 seconds.
-    #[must_use]
-    pub fn polling_for(self, poll_secs: u8) -> Self {
-        Self { poll_secs: i32::from(poll_secs).min(POLL_SECS), ..self }
+        Ok(Self { client: client_of(config, url)?, url: url.to_owned() })
     }
 
     fn failed(&self, verb: &str, action: &str, said: Said) -> ChannelError {
@@ -94,13 +86,13 @@ impl Queue for SqsQueue {
         answer.map(drop).map_err(|error| self.failed("ask for", "sqs:GetQueueAttributes", Said::of(error)))
     }
 
-    async fn receive(&self) -> Result<Vec<Message>, ChannelError> {
+    async fn receive(&self, wait: Duration) -> Result<Vec<Message>, ChannelError> {
         let request = self
             .client
             .receive_message()
             .queue_url(&self.url)
             .max_number_of_messages(BATCH_MESSAGES as i32)
-            .wait_time_seconds(self.poll_secs)
+            .wait_time_seconds(wait.min(LONGEST_WAIT).as_secs() as i32)
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount);
         let received = request.send().await;
         let received = received.map_err(|error| self.failed("receive from", "sqs:ReceiveMessage", Said::of(error)))?;

@@ -20,7 +20,7 @@ pub use announce::{Announced, FileAt, Placed, announced, place};
 pub use error::ChannelError;
 pub use keys::keys_of_record;
 pub use notice::{Notice, ObjectNotice, Unparseable, form_decoded, notice_of_message};
-pub use queue::{Message, NotDeleted, Queue, Receipt};
+pub use queue::{LONGEST_WAIT, Message, NotDeleted, Queue, Receipt};
 pub use stream::{
     EventStream, Gap, InvalidPlace, Page, Place, Position, Record, SequenceNumber, Shard, ShardId, ShardReader,
 };

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use neartime_ingest::channel::{Announced, ChannelError, Message, announced};
+use neartime_ingest::channel::{Announced, ChannelError, LONGEST_WAIT, Message, announced};
 use neartime_ingest::{Found, Source};
 use neartime_model::{Classify, ErrorKind, chain};
 use neartime_tasks_db::TasksError;
@@ -17,7 +17,7 @@ use crate::discovery::registration;
 use crate::edges::{QueueWork, SourceWork};
 use crate::{Backoff, Channel, Event, QueueOutcome};
 
-/// How long `run --once` waits for messages before it takes a queue for empty.
+/// How long `run --once` lets a queue wait for messages before it says that it is empty.
 const ONCE_WAIT: Duration = Duration::from_secs(2);
 
 /// Why a batch of messages could not be taken care of. They come again.
@@ -48,7 +48,7 @@ impl Scheduler {
             let received = tokio::select! {
                 // Messages that a cut-off request had taken come again.
                 _ = stopped.wait_for(|stop| *stop != Stop::Work) => return,
-                received = queue.queue.receive() => received,
+                received = queue.queue.receive(LONGEST_WAIT) => received,
             };
             let taken = match received {
                 Ok(messages) => self.take(queue, messages).await,
@@ -71,11 +71,11 @@ impl Scheduler {
         }
     }
 
-    /// Receives and registers until there is nothing left in the queue.
+    /// Receives and registers until the queue says that there is nothing left. The time that the answer takes is not
+    /// bounded here: of a queue that is away the client says so, and the first request may have to get credentials.
     pub(crate) async fn receive_all(&self, queue: &QueueWork) -> Result<(), QueueError> {
         loop {
-            let Ok(messages) = tokio::time::timeout(ONCE_WAIT, queue.queue.receive()).await else { return Ok(()) };
-            let messages = messages?;
+            let messages = queue.queue.receive(ONCE_WAIT).await?;
             if messages.is_empty() {
                 return Ok(());
             }
@@ -173,3 +173,6 @@ impl Scheduler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -427,7 +427,7 @@ async fn secrets_are_shown_nowhere() {
             let queue = aws.queue(&format!("{endpoint}/0/any")).unwrap();
             eprintln!("{aws:?} {store:?} {store} {queue:?} {stream:?} {:?}", aws.setup());
             eprintln!("{:?}", store.get(&path("a")).await.unwrap_err());
-            eprintln!("{:?}", Queue::receive(&queue).await.unwrap_err());
+            eprintln!("{:?}", Queue::receive(&queue, std::time::Duration::ZERO).await.unwrap_err());
             eprintln!("{:?}", EventStream::shards(&stream).await.unwrap_err());
         }
         return;

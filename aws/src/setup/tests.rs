@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use aws_sdk_s3::types::{Event, TopicConfiguration};
 use neartime_ingest::channel::Queue;
 use object_store::ObjectStoreExt;
@@ -86,10 +88,10 @@ async fn what_is_set_up_tells_of_new_objects() {
     for key in ["in/events/a.gz", "elsewhere/b.gz"] {
         bucket.put(&Path::from(key), "x".into()).await.unwrap();
     }
-    let queue = aws.queue(request.queue.as_ref().unwrap()).unwrap().polling_for(1);
+    let queue = aws.queue(request.queue.as_ref().unwrap()).unwrap();
     let mut keys = Vec::new();
     for _ in 0..3 {
-        let messages = queue.receive().await.unwrap();
+        let messages = queue.receive(Duration::from_secs(1)).await.unwrap();
         assert!(messages.iter().all(|message| message.notice.is_understood()));
         keys.extend(messages.into_iter().flat_map(|message| message.notice.objects).map(|object| object.key));
     }

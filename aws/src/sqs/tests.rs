@@ -8,6 +8,8 @@ use object_store::ObjectStoreExt;
 use super::*;
 use crate::testing::{Fault, connect, faulty, post, server, unique};
 
+const POLL: Duration = Duration::from_secs(1);
+
 struct Fixture {
     queue: SqsQueue,
     arn: String,
@@ -19,7 +21,7 @@ async fn fixture(server: &str) -> Fixture {
     let url = maker.create_queue().queue_name(unique("nt-queue")).send().await.unwrap().queue_url.unwrap();
     let asked = maker.get_queue_attributes().queue_url(&url).attribute_names(QueueAttributeName::QueueArn);
     let facts = asked.send().await.unwrap().attributes.unwrap();
-    let queue = aws.queue(&url).unwrap().polling_for(1);
+    let queue = aws.queue(&url).unwrap();
     Fixture { queue, arn: facts[&QueueAttributeName::QueueArn].clone() }
 }
 
@@ -27,7 +29,7 @@ async fn fixture(server: &str) -> Fixture {
 async fn drain(queue: &SqsQueue) -> Vec<Message> {
     let mut all = Vec::new();
     loop {
-        let messages = queue.receive().await.unwrap();
+        let messages = queue.receive(POLL).await.unwrap();
         if messages.is_empty() {
             return all;
         }
@@ -106,7 +108,7 @@ async fn more_messages_than_one_request_deletes() {
     }
     let mut receipts = Vec::new();
     while receipts.len() < 23 {
-        let messages = queue.receive().await.unwrap();
+        let messages = queue.receive(POLL).await.unwrap();
         assert!(messages.iter().all(|message| !message.notice.is_understood() && message.deliveries == 1));
         receipts.extend(messages.into_iter().map(|message| message.receipt));
     }
@@ -121,7 +123,7 @@ async fn more_messages_than_one_request_deletes() {
 async fn errors_say_what_is_wrong() {
     let Some(server) = server() else { return };
     let missing = connect(&server).await.queue(&format!("{server}/123456789012/{}", unique("nt-none"))).unwrap();
-    let error = missing.receive().await.unwrap_err();
+    let error = missing.receive(POLL).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("there is no such queue"), "{error}");
     assert!(missing.check().await.unwrap_err().to_string().contains("there is no such queue"));
@@ -134,7 +136,7 @@ async fn errors_say_what_is_wrong() {
     ] {
         let proxy = faulty(&server, move |_, _| Fault::Answer(400, code)).await;
         let path = queue.url.trim_start_matches(&server);
-        let error = connect(&proxy).await.queue(&format!("{proxy}{path}")).unwrap().receive().await.unwrap_err();
+        let error = connect(&proxy).await.queue(&format!("{proxy}{path}")).unwrap().receive(POLL).await.unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     }
 }

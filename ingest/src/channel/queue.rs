@@ -1,10 +1,14 @@
 //! Queues: messages that tell of files, each deleted once what it tells is registered.
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::{ChannelError, Notice};
+
+/// The longest that one call waits for messages.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
 /// A queue of notifications.
 #[async_trait]
@@ -15,8 +19,9 @@ pub trait Queue: Send + Sync + fmt::Debug {
     /// Asks whether the queue is there and may be read.
     async fn check(&self) -> Result<(), ChannelError>;
 
-    /// Waits a while for messages (long polling, at most 20 seconds); none where none came.
-    async fn receive(&self) -> Result<Vec<Message>, ChannelError>;
+    /// Waits up to `wait` for messages (long polling, whole seconds, at most [`LONGEST_WAIT`]); none where the queue says
+    /// that none came. A queue that does not answer is an error, whatever `wait` is.
+    async fn receive(&self, wait: Duration) -> Result<Vec<Message>, ChannelError>;
 
     /// Deletes messages; gives those that could not be deleted. They come again, which is harmless.
     async fn delete(&self, receipts: &[Receipt]) -> Result<Vec<NotDeleted>, ChannelError>;

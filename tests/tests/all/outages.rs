@@ -119,3 +119,20 @@ fn a_location_that_stays_away_ends_with_3() {
     assert_eq!(ran.code, Some(3), "{}", ran.stderr);
     assert!(ran.stderr.contains("raw"), "{}", ran.stderr);
 }
+
+/// Nobody listens where the queue should be. The client tries for a while before it says so, each time.
+#[test]
+#[cfg(feature = "servers")]
+fn a_queue_that_stays_away_is_not_taken_for_empty() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let queue = format!("http://{nobody}/123456789012/files");
+    let channel = format!("discover = [\"list\", \"sqs\"]\nsqs = {{ queue = \"{queue}\" }}");
+    let aws = "[s3]\nregion = \"us-east-1\"\n";
+    let site = Site::new(BINARY, &format!("{EMBEDDED}{aws}{}{}", users("events", &channel), users_features("events")))
+        .with_variable("AWS_ACCESS_KEY_ID", "test")
+        .with_variable("AWS_SECRET_ACCESS_KEY", "test");
+    fs::create_dir(site.path().join("raw")).unwrap();
+    let ran = site.run(["run", "--once"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.stderr);
+    assert!(ran.stderr.contains("a service stayed away") && ran.stderr.contains(&queue), "{}", ran.stderr);
+}
