@@ -12,6 +12,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use futures::stream;
+use neartime_model::Classified;
 use neartime_tasks_db::{QuarantineCursor, QuarantineQuery, QuarantineRow, TasksDb};
 
 /// Rows asked of the database at a time.
@@ -65,8 +66,8 @@ impl PartitionStream for Entries {
             async move {
                 let Place::After(after) = place else { return Ok(None) };
                 let query = QuarantineQuery { source: None, task: None, after, limit: PAGE };
-                let rows =
-                    tasks.quarantine(&query).await.map_err(|error| DataFusionError::External(Box::new(error)))?;
+                let rows = tasks.quarantine(&query).await;
+                let rows = rows.map_err(|error| DataFusionError::External(Box::new(Classified::new(error))))?;
                 let next = match rows.last() {
                     Some(last) if rows.len() == PAGE as usize => Place::After(Some(last.cursor)),
                     _ => Place::End,

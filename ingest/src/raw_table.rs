@@ -23,7 +23,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder};
 use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use neartime_model::{Chunk, FileKey, FilePath};
+use neartime_model::{Chunk, Classified, Classify, FileChanged, FileKey, FilePath};
 use tokio::sync::mpsc;
 
 use crate::discover::{Found, Scope, discover};
@@ -65,7 +65,7 @@ impl RawTable {
     async fn counting(&self, mut batch: Vec<Found>) -> Result<Vec<Found>> {
         if let Some(ledger) = &self.ledger {
             let keys: Vec<_> = batch.iter().map(|found| found.key.clone()).collect();
-            let never = ledger.never_registered(&keys).await.map_err(DataFusionError::External)?;
+            let never = ledger.never_registered(&keys).await.map_err(external)?;
             let never: HashSet<_> = never.into_iter().collect();
             batch.retain(|found| !never.contains(&found.key));
         }
@@ -174,7 +174,7 @@ impl PartitionStream for RawPart {
                 let task = RawTask { source: &source, context: &context, rows: &rows, scanned_bytes: &scanned_bytes };
                 match task.read(ReadRequest { batch_rows, ..request }).await {
                     Err(ReadError::Cancelled) => return Ok(()),
-                    result => result.map_err(external)?,
+                    result => result.map_err(read_error)?,
                 }
             }
             Ok(())
@@ -256,8 +256,18 @@ fn leave_out(request: &mut ReadRequest, broken: &BTreeMap<FileKey, String>) {
     request.files.retain(|file| !broken.contains_key(&file.key));
 }
 
-fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
+/// A file that is not the one that was listed is no verdict: the query is to be planned again.
+fn read_error(error: ReadError) -> DataFusionError {
+    let file = match error {
+        ReadError::Changed { key, .. } => key.to_string(),
+        ReadError::Gone { keys } => keys.iter().map(FileKey::as_str).collect::<Vec<_>>().join(", "),
+        error => return external(error),
+    };
+    DataFusionError::External(Box::new(FileChanged { file }))
+}
+
+fn external(error: impl Classify + Send + Sync + 'static) -> DataFusionError {
+    DataFusionError::External(Box::new(Classified::new(error)))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ mod time;
 pub use causes::{causes, chain};
 pub use chunk::{Chunk, ChunkWidth, InvalidWidth};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use error::{Classify, ErrorKind};
+pub use error::{Classified, Classify, ErrorKind, FileChanged};
 pub use file::{FileKey, FilePath, FileVersion, partition_file_stem};
 pub use name::{FeatureName, InvalidName, OutputName, RESERVED_OUTPUT_NAMES, SourceName};
 pub use numbers::{ContentOrder, FeatureVersion, Fence, Generation};

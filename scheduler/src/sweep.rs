@@ -1,12 +1,11 @@
 //! Removing raw files that were made from a stream and never registered: their worker died in between.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use neartime_ingest::reservoir::{Ledger, Reservoir, sweep};
-use neartime_model::{FileKey, SourceName, chain};
+use neartime_model::{Classified, FileKey, SourceName, chain};
 use neartime_tasks_db::TasksDb;
 use tokio::sync::{Notify, watch};
 
@@ -60,7 +59,7 @@ impl RegisteredFiles {
 
 #[async_trait]
 impl Ledger for RegisteredFiles {
-    async fn never_registered(&self, keys: &[FileKey]) -> Result<Vec<FileKey>, Box<dyn Error + Send + Sync>> {
-        Ok(self.tasks.unregistered(&self.source, keys).await?)
+    async fn never_registered(&self, keys: &[FileKey]) -> Result<Vec<FileKey>, Classified> {
+        self.tasks.unregistered(&self.source, keys).await.map_err(Classified::new)
     }
 }

@@ -59,6 +59,16 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// The error of this crate that DataFusion carried through a stream or a plan; else DataFusion's own.
+    pub(crate) fn carried_by(error: DataFusionError) -> Result<Self, DataFusionError> {
+        match error {
+            DataFusionError::External(cause) => cause.downcast().map(|error| *error).map_err(DataFusionError::External),
+            error => Err(error),
+        }
+    }
+}
+
 impl Classify for StoreError {
     fn kind(&self) -> ErrorKind {
         match self {

@@ -9,8 +9,8 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionContext, col, lit};
 use neartime_model::Instant;
-use object_store::ObjectStore;
 use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::*;
 use crate::source::{Column, ColumnKind, Format, SourceSpec};
@@ -149,6 +149,25 @@ async fn broken_files_are_left_out() {
     let path = source.location.object_path(&FileKey::new("olx/2018/08/01/1043-broken"));
     source.location.store().put_opts(&path, gzip.into(), Default::default()).await.unwrap();
     assert_eq!(answer(&context, "select count(*) from raw.edits").await, ["5"]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_the_listed_one_asks_for_another_plan() {
+    let (context, source) = context(FILES, |_| {}).await;
+    let (store, path) = (source.location.store(), |key| source.location.object_path(&FileKey::new(key)));
+    let plan = async || context.sql("select * from raw.edits").await.unwrap().create_physical_plan().await.unwrap();
+    let changed = async |plan| {
+        let error = datafusion::physical_plan::collect(plan, context.task_ctx()).await.unwrap_err();
+        let error = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        error.last().unwrap().downcast_ref::<FileChanged>().cloned()
+    };
+    let replaced = plan().await;
+    let key = "olx/2018/08/01/1049-b";
+    store.put_opts(&path(key), "{}".into(), Default::default()).await.unwrap();
+    assert_eq!(changed(replaced).await, Some(FileChanged { file: key.to_owned() }));
+    let gone = plan().await;
+    store.delete(&path(key)).await.unwrap();
+    assert_eq!(changed(gone).await, Some(FileChanged { file: key.to_owned() }));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::io::Read;
 
 use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
-use neartime_model::{Classify, ErrorKind, FileKey, Instant, Span};
+use neartime_model::{Classified, Classify, ErrorKind, FileKey, Instant, Span};
 use object_store::path::Path;
 use object_store::{Error, ObjectMeta, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 
@@ -44,13 +44,14 @@ pub enum ReservoirError {
     },
     /// Asking which files are registered failed.
     #[error("could not ask which files of the reservoir are registered")]
-    Ledger(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Ledger(#[source] Classified),
 }
 
 impl Classify for ReservoirError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unavailable { .. } | Self::Ledger(_) => ErrorKind::Unavailable,
+            Self::Unavailable { .. } => ErrorKind::Unavailable,
+            Self::Ledger(error) => error.kind(),
             Self::Taken { .. } => ErrorKind::Failed,
         }
     }

@@ -1,10 +1,8 @@
 //! Sweeping files of the reservoir that were put and never registered: their worker died in between.
 
-use std::error::Error;
-
 use async_trait::async_trait;
 use futures::TryStreamExt;
-use neartime_model::{FileKey, Instant, Span};
+use neartime_model::{Classified, FileKey, Instant, Span};
 use object_store::{ObjectMeta, ObjectStoreExt};
 
 use super::names::Reservoir;
@@ -19,7 +17,7 @@ const BATCH_FILES: usize = 1_000;
 #[async_trait]
 pub trait Ledger: Send + Sync {
     /// Those of `keys`, files of the source, that were never registered.
-    async fn never_registered(&self, keys: &[FileKey]) -> Result<Vec<FileKey>, Box<dyn Error + Send + Sync>>;
+    async fn never_registered(&self, keys: &[FileKey]) -> Result<Vec<FileKey>, Classified>;
 }
 
 /// What a sweep found.

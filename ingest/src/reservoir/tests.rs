@@ -6,7 +6,7 @@ use std::time::{Duration, Instant as Monotonic};
 use async_trait::async_trait;
 use bytes::Bytes;
 use flate2::read::GzDecoder;
-use neartime_model::{FileKey, Instant, SourceName, Span};
+use neartime_model::{Classified, FileKey, Instant, SourceName, Span};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -187,10 +187,7 @@ struct Registered(HashSet<FileKey>);
 
 #[async_trait]
 impl Ledger for Registered {
-    async fn never_registered(
-        &self,
-        keys: &[FileKey],
-    ) -> Result<Vec<FileKey>, Box<dyn std::error::Error + Send + Sync>> {
+    async fn never_registered(&self, keys: &[FileKey]) -> Result<Vec<FileKey>, Classified> {
         Ok(keys.iter().filter(|key| !self.0.contains(key)).cloned().collect())
     }
 }

@@ -28,7 +28,7 @@ pub use partition_file::{PartitionFile, Published};
 pub use published::PublishedFile;
 pub(crate) use published::is_changed;
 pub use publisher::{ConditionalPut, Publisher, Put, PutCondition, PutOutcome, Staged};
-pub(crate) use reader::{FileChanged, PinnedReader, ReadWatch, TAIL_BYTES, Unreadable};
+pub(crate) use reader::{PinnedReader, ReadWatch, TAIL_BYTES, Unreadable};
 pub use store::FeaturesStore;
 pub(crate) use store::key_schema;
 #[cfg(test)]

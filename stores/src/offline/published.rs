@@ -10,7 +10,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
-use neartime_model::Fence;
+use neartime_model::{Fence, FileChanged};
 use object_store::{ObjectMeta, ObjectStore};
 use parquet::arrow::arrow_reader::ArrowReaderMetadata;
 use parquet::arrow::async_reader::AsyncFileReader;
@@ -20,7 +20,7 @@ use parquet::errors::ParquetError;
 use super::adapt::batch_as;
 use super::footer::{Footer, fence_of};
 use super::keys::KeyStream;
-use super::reader::{FileChanged, PinnedReader, ReadWatch};
+use super::reader::{PinnedReader, ReadWatch};
 use crate::StoreError;
 
 /// Rows of one batch, which is one transaction of an online store.

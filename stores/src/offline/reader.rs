@@ -13,6 +13,7 @@ use datafusion::execution::cache::cache_manager::{CachedFileMetadataEntry, FileM
 use datafusion::physical_plan::metrics::Count;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use neartime_model::FileChanged;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, coalesce_ranges};
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
@@ -25,13 +26,6 @@ pub(crate) const TAIL_BYTES: u64 = 64 * 1024;
 
 /// Ranges that lie no farther apart are fetched with one request.
 const COALESCED_BYTES: u64 = 128 * 1024;
-
-/// The file is not the one that was listed any more.
-#[derive(Debug, thiserror::Error)]
-#[error("{path} was replaced while it was read")]
-pub(crate) struct FileChanged {
-    pub(crate) path: Path,
-}
 
 /// The file is no Parquet any more, or never was.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +99,7 @@ impl PinnedReader {
         match error {
             object_store::Error::Precondition { .. } | object_store::Error::NotFound { .. } => {
                 self.watch.changed.store(true, Ordering::Relaxed);
-                ParquetError::External(Box::new(FileChanged { path: self.meta.location.clone() }))
+                ParquetError::External(Box::new(FileChanged { file: self.meta.location.to_string() }))
             }
             error => ParquetError::External(Box::new(error)),
         }

@@ -11,7 +11,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{StreamExt, TryStreamExt, stream};
-use neartime_model::Fence;
+use neartime_model::{Fence, FileChanged};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
@@ -19,7 +19,6 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use super::encode::{Layout, encode};
 use super::keys::{self, KeyStream};
 use super::published::PublishedFile;
-use super::reader::FileChanged;
 use super::store::{key_schema, readable};
 use super::{FeaturesStore, PartitionFile, Put, Staged, footer};
 use crate::StoreError;
@@ -59,7 +58,10 @@ impl FeaturesStore {
         match self.publisher.put(staged, &list, listed.as_ref()).await? {
             Put::Done => Ok(()),
             // Where nothing is locked, somebody else may have: the caller compares again with what they wrote.
-            Put::Changed(_) => Err(StoreError::unavailable(format!("writing {list}"), FileChanged { path: list })),
+            Put::Changed(_) => {
+                let changed = FileChanged { file: list.to_string() };
+                Err(StoreError::unavailable(format!("writing {list}"), changed))
+            }
         }
     }
 
@@ -117,10 +119,7 @@ fn until_corrupt(keys: KeyStream) -> KeyStream {
 /// The rows of a list of keys break off with an error of this store, not of a computation.
 fn of_keys(error: StoreError) -> StoreError {
     match error {
-        StoreError::Rows(DataFusionError::External(cause)) => match cause.downcast::<StoreError>() {
-            Ok(error) => *error,
-            Err(cause) => StoreError::failed("listing vanished keys", cause),
-        },
+        StoreError::Rows(error) => StoreError::carried_by(error).unwrap_or_else(StoreError::Rows),
         error => error,
     }
 }

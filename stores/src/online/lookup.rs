@@ -58,11 +58,6 @@ pub async fn lookup(
 
 /// The online store's own error, which its stream wraps.
 fn read_error(table: &FeatureTable, error: DataFusionError) -> StoreError {
-    match error {
-        DataFusionError::External(cause) => match cause.downcast::<StoreError>() {
-            Ok(error) => *error,
-            Err(cause) => StoreError::failed(format!("reading rows of `{}`", table.name), cause),
-        },
-        error => StoreError::failed(format!("reading rows of `{}`", table.name), error),
-    }
+    let failed = |error| StoreError::failed(format!("reading rows of `{}`", table.name), error);
+    StoreError::carried_by(error).unwrap_or_else(failed)
 }

@@ -30,6 +30,7 @@ use super::error::query_error;
 use super::held::{HELD_BYTES, HeldRows};
 use super::snapshot::Snapshot;
 use super::table::FeatureTableProvider;
+use crate::offline::is_changed;
 use crate::{FeaturesStore, StoreError};
 
 const CATALOG: &str = "neartime";
@@ -96,6 +97,9 @@ impl SqlSession {
     }
 
     /// Adds another table as `<schema>.<name>`: `raw.horizontals`, `udb.user_segments`.
+    ///
+    /// Its errors reach the caller with their kind if they are [`neartime_model::Classified`]. After a
+    /// [`neartime_model::FileChanged`] the query is planned again.
     pub fn with_table(mut self, schema: &str, name: &str, provider: Arc<dyn TableProvider>) -> Self {
         self.others.insert((schema.to_owned(), name.to_owned()), provider);
         self
@@ -147,8 +151,9 @@ impl SqlSession {
         for _ in 0..ATTEMPTS {
             let (context, snapshot) = self.context().map_err(query_error)?;
             let done = work(context).await;
-            if done.is_ok() || !snapshot.changed().load(Ordering::Relaxed) {
-                return done;
+            match done {
+                Err(error) if snapshot.changed().load(Ordering::Relaxed) || is_changed(&error) => {}
+                done => return done,
             }
         }
         Err(StoreError::unavailable("running the query", "its files are replaced faster than they can be read"))

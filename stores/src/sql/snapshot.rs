@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use neartime_model::FileChanged;
 use object_store::ObjectMeta;
 use object_store::path::Path;
-
-use crate::offline::FileChanged;
 
 /// Holds a query to one version of each file: a table that is listed twice (a self-join) must not be seen in two
 /// versions, and a file that is replaced before it is read must not be read.
@@ -26,7 +25,7 @@ impl Snapshot {
             return Ok(());
         }
         self.changed.store(true, Ordering::Relaxed);
-        Err(FileChanged { path: meta.location.clone() })
+        Err(FileChanged { file: meta.location.to_string() })
     }
 
     /// Set by the readers of the files too.

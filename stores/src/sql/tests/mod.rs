@@ -1,5 +1,6 @@
 //! SQL over a small tree of files, next to the same rows in memory.
 
+mod others;
 mod tree;
 
 use std::sync::Arc;
