@@ -4,13 +4,15 @@
 //! until their own statement or transaction ends.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use neartime_connect::sqlite;
 use neartime_model::{Fence, Instant};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection, SqlitePool};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection, SqlitePool};
 
 use super::patience::{LOCK_TIMEOUT, patiently};
 use super::{LiveReport, Publisher, ShowQuery, Sort, fence_of};
@@ -32,6 +34,9 @@ const INPUTS: &str = "air_report_inputs";
 /// Rows of one INSERT: SQLite binds at most 32,766 values.
 const ROWS: usize = 500;
 
+/// How long the file is tried that another process is just making.
+const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+
 /// INSERTs of one transaction while a report is staged.
 const STATEMENTS: usize = 20;
 
@@ -46,20 +51,12 @@ impl SqlitePublisher {
     /// Opens the file, which is made if need be, and makes empty tables where there are none.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self, AirError> {
         let path = path.into();
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(LOCK_TIMEOUT)
-            // Else a view on the report would follow the old table when that is renamed.
-            .pragma("legacy_alter_table", "ON");
-        let pool = SqlitePoolOptions::new()
-            .max_connections(4)
-            // Where the disk is full SQLite ends the transaction by itself, and sqlx counts it as open ever after.
-            .before_acquire(|conn, _| Box::pin(async { Ok(!conn.is_in_transaction()) }));
-        // The switch to WAL does not wait for another process that makes the same switch.
-        let pool = patiently!(is_locked, pool.clone().connect_with(options.clone()));
+        let refused = |found| AirError::Invalid(format!("air: `database` {found}, or use postgres://"));
+        sqlite::refuse_network_file_system(&path).map_err(refused)?;
+        // Else a view on the report would follow the old table when that is renamed.
+        let options = sqlite::options(&path, LOCK_TIMEOUT).pragma("legacy_alter_table", "ON");
+        let open = || sqlite::pool(4).connect_with(options.clone());
+        let pool = sqlite::open_patiently(OPEN_PATIENCE, sqlite::is_busy, open).await;
         let publisher = Self { pool: pool.map_err(AirError::database("open the tables"))?, path };
         patiently!(is_locked, publisher.create()).map_err(AirError::database("make the tables"))?;
         Ok(publisher)

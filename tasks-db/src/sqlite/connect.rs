@@ -1,16 +1,16 @@
 //! Opening the file, and bringing its tables up to date.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use neartime_connect::sqlite;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
 
-use crate::tables::fault::{Fault, Step, is_busy};
+use crate::tables::fault::{Fault, Step};
 use crate::{Result, TasksError};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-const RETRY: Duration = Duration::from_millis(20);
 const READERS: u32 = 4;
 
 /// How long a call waits for its turn at the one writing connection.
@@ -23,28 +23,13 @@ const MIGRATIONS: [&str; 2] =
     [include_str!("../../migrations/sqlite/0001_tasks.sql"), include_str!("../../migrations/sqlite/0002_streams.sql")];
 
 pub(super) fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        // In WAL mode NORMAL can lose the last commits at a power loss: acknowledged files would be gone.
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(BUSY_TIMEOUT)
-        .foreign_keys(true)
-        .disable_statement_logging()
+    sqlite::options(path, BUSY_TIMEOUT).foreign_keys(true)
 }
 
 /// The pool of the one writer and that of the readers, tables up to date.
-///
-/// Processes that start at once on a new file meet while it changes to WAL, where SQLite heeds no busy timeout.
 pub(super) async fn pools(options: &SqliteConnectOptions) -> Step<(SqlitePool, SqlitePool)> {
-    let deadline = Instant::now() + BUSY_TIMEOUT;
-    loop {
-        match try_pools(options).await {
-            Err(Fault::Sql(error)) if is_busy(&error) && Instant::now() < deadline => tokio::time::sleep(RETRY).await,
-            opened => return opened,
-        }
-    }
+    let is_busy = |fault: &Fault| matches!(fault, Fault::Sql(error) if sqlite::is_busy(error));
+    sqlite::open_patiently(BUSY_TIMEOUT, is_busy, || try_pools(options)).await
 }
 
 async fn try_pools(options: &SqliteConnectOptions) -> Step<(SqlitePool, SqlitePool)> {
@@ -61,12 +46,9 @@ async fn try_pools(options: &SqliteConnectOptions) -> Step<(SqlitePool, SqlitePo
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
-        .max_connections(connections)
+    sqlite::pool(connections)
         .acquire_timeout(TURN_TIMEOUT)
         .test_before_acquire(false)
-        // Where the disk is full SQLite ends the transaction by itself, and sqlx counts it as open ever after.
-        .before_acquire(|conn, _| Box::pin(async { Ok(!conn.is_in_transaction()) }))
         .idle_timeout(None)
         .max_lifetime(None)
 }
@@ -87,65 +69,7 @@ async fn migrate(conn: &mut SqliteConnection) -> Step<()> {
     Ok(tx.commit().await?)
 }
 
-/// SQLite's locks do not hold across machines, and on some network file systems not even on one.
 pub(super) fn refuse_network_file_system(path: &Path) -> Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    match network_file_system(directory) {
-        Some(name) => Err(TasksError::Refused(format!(
-            "the task database {} lies on a network file system ({name}), where SQLite can be damaged: \
-             put it on a local disk, or use postgres://",
-            path.display()
-        ))),
-        None => Ok(()),
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn network_file_system(directory: &Path) -> Option<&'static str> {
-    // A directory that is not there fails with a better message when the file is opened.
-    let found = rustix::fs::statfs(directory).ok()?.f_type;
-    // The kernel's word is signed on some machines; the magic numbers are 32 bits.
-    network_name((found as u64) & 0xffff_ffff)
-}
-
-/// The numbers of linux/magic.h and statfs(2).
-#[cfg(target_os = "linux")]
-fn network_name(magic: u64) -> Option<&'static str> {
-    const NAMES: [(u64, &str); 11] = [
-        (0x6969, "NFS"),
-        (0x517b, "SMB"),
-        (0xff53_4d42, "CIFS"),
-        (0xfe53_4d42, "SMB2"),
-        (0x564c, "NCP"),
-        (0x5346_414f, "AFS"),
-        (0x7375_7245, "Coda"),
-        (0x00c3_6400, "Ceph"),
-        (0x0bd0_0bd0, "Lustre"),
-        (0x4750_4653, "GPFS"),
-        (0x1983_0326, "BeeGFS"),
-    ];
-    NAMES.iter().find(|(number, _)| *number == magic).map(|(_, name)| *name)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn network_file_system(_directory: &Path) -> Option<&'static str> {
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[cfg(target_os = "linux")]
-    fn network_file_systems_are_told_by_their_number() {
-        assert_eq!(network_name(0x6969), Some("NFS"));
-        assert_eq!(network_name(0xff53_4d42), Some("CIFS"));
-        assert_eq!(network_name(0xef53), None, "ext4");
-        assert_eq!(network_file_system(Path::new("/proc")), None);
-        refuse_network_file_system(Path::new("tasks.db")).unwrap();
-    }
+    let refused = |found| TasksError::Refused(format!("the task database {found}, or use postgres://"));
+    sqlite::refuse_network_file_system(path).map_err(refused)
 }

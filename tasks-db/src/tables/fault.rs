@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use neartime_connect::sqlite::primary_code;
+
 use crate::TasksError;
 
 /// A failure on the way: of the database, or one that is ready to be told.
@@ -63,19 +65,8 @@ pub(crate) fn doing(what: &'static str) -> impl FnOnce(Fault) -> TasksError {
     }
 }
 
-/// Whether another connection to the SQLite file is in the way: SQLITE_BUSY, SQLITE_LOCKED.
-pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
-    matches!(sqlite_code(error), Some(5 | 6))
-}
-
 fn code(error: &sqlx::Error) -> Option<String> {
     Some(error.as_database_error()?.code()?.into_owned())
-}
-
-/// SQLite's primary result code.
-fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
-    let code = code(error).filter(|code| code.len() < 5)?;
-    code.parse::<u32>().ok().map(|code| code & 0xff)
 }
 
 /// Postgres' five letters and digits; SQLite's codes are shorter.
@@ -97,7 +88,7 @@ fn is_damage(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(_) => match sql_state(error) {
             Some(state) => DAMAGE_CLASSES.contains(&&state[..2]) && !REFUSED.contains(&&*state),
-            None => sqlite_code(error).is_some_and(|code| DAMAGE.contains(&code)),
+            None => primary_code(error).is_some_and(|code| DAMAGE.contains(&code)),
         },
         sqlx::Error::Decode(_)
         | sqlx::Error::ColumnDecode { .. }

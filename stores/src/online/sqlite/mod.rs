@@ -18,10 +18,10 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use futures::TryStreamExt;
+use neartime_connect::sqlite;
 use neartime_engine::FeatureTable;
 use neartime_model::{Clock, FeatureName, Fence, Instant, Span};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlitePool};
+use sqlx::{AssertSqlSafe, SqlitePool};
 use tokio::sync::mpsc::Sender;
 
 use self::in_place::TableInPlace;
@@ -42,8 +42,7 @@ const READ_ROWS: usize = 1024;
 
 /// How long a writer waits for another process to commit.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long to wait before a new file is opened again.
-const RETRY: Duration = Duration::from_millis(20);
+const READERS: u32 = 4;
 
 /// How often the rows past their retention are removed; they are never returned.
 const PURGE_EVERY: Span = Span::from_mins(60);
@@ -63,19 +62,15 @@ impl SqliteOnlineStore {
     /// # Errors
     /// Unavailable if it cannot be opened; Invalid on a network file system, where SQLite's locks do not hold.
     pub async fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        refuse_network_file_system(path)?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT)
-            .disable_statement_logging();
+        let refused = |found| StoreError::invalid(format!("the online store {found}"));
+        sqlite::refuse_network_file_system(path).map_err(refused)?;
+        let options = sqlite::options(path, BUSY_TIMEOUT);
         // Rows come in key order, so that pages are met again soon; a checkpoint then writes each of them once.
         let writing = options.clone().pragma("wal_autocheckpoint", "8000").pragma("cache_size", "-32000");
         let error = |error| StoreError::unavailable(format!("opening the online store {}", path.display()), error);
-        let writer = connect_patiently(writing).await.map_err(error)?;
-        let readers = SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options);
+        let open = || sqlite::pool(1).connect_with(writing.clone());
+        let writer = sqlite::open_patiently(BUSY_TIMEOUT, sqlite::is_busy, open).await.map_err(error)?;
+        let readers = sqlite::pool(READERS).connect_lazy_with(options);
         Ok(Self { writer, readers, clock, purged_at: Mutex::default() })
     }
 
@@ -238,56 +233,13 @@ impl Question {
     }
 }
 
-/// Opens the one writing connection. Processes that start at once on a new file meet while it changes to WAL, where
-/// SQLite heeds no busy timeout.
-async fn connect_patiently(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
-    let deadline = std::time::Instant::now() + BUSY_TIMEOUT;
-    let pool = SqlitePoolOptions::new()
-        .max_connections(1)
-        // Where the disk is full SQLite ends the transaction by itself, and sqlx counts it as open ever after.
-        .before_acquire(|conn, _| Box::pin(async { Ok(!conn.is_in_transaction()) }));
-    loop {
-        match pool.clone().connect_with(options.clone()).await {
-            Err(error) if matches!(primary_code(&error), Some(5 | 6)) && std::time::Instant::now() < deadline => {
-                tokio::time::sleep(RETRY).await;
-            }
-            opened => return opened,
-        }
-    }
-}
-
 fn sqlite_error(attempted: String, error: sqlx::Error) -> StoreError {
     // Primary result codes: PERM, BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB.
-    const AWAY: [i32; 10] = [3, 5, 6, 8, 10, 11, 13, 14, 15, 26];
+    const AWAY: [u32; 10] = [3, 5, 6, 8, 10, 11, 13, 14, 15, 26];
     let verdict = match &error {
-        sqlx::Error::Database(_) => !primary_code(&error).is_some_and(|code| AWAY.contains(&code)),
+        sqlx::Error::Database(_) => !sqlite::primary_code(&error).is_some_and(|code| AWAY.contains(&code)),
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => false,
         _ => true,
     };
     if verdict { StoreError::failed(attempted, error) } else { StoreError::unavailable(attempted, error) }
-}
-
-fn primary_code(error: &sqlx::Error) -> Option<i32> {
-    error.as_database_error()?.code()?.parse::<i32>().ok().map(|code| code & 0xff)
-}
-
-/// SQLite's locks and its shared memory do not hold on NFS and SMB.
-fn refuse_network_file_system(path: &Path) -> Result<(), StoreError> {
-    const NETWORK: [u32; 4] = [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42];
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    // A folder that is not there is reported by whoever opens the file.
-    let Ok(found) = rustix::fs::statfs(folder) else { return Ok(()) };
-    // The field's type differs between platforms; the magic numbers have 32 bits.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only the low 32 bits matter")]
-    let kind = found.f_type as u32;
-    if NETWORK.contains(&kind) {
-        return Err(StoreError::invalid(format!(
-            "the online store {} is on a network file system, where sqlite cannot lock: move it to a local disk",
-            path.display()
-        )));
-    }
-    Ok(())
 }
