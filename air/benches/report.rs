@@ -104,7 +104,7 @@ async fn publisher(udb: &Path, publish: bool) -> Result<Option<Arc<dyn Publisher
     }
     #[cfg(feature = "postgres")]
     if let Ok(url) = std::env::var("NEARTIME_BENCH_POSTGRES") {
-        return Ok(Some(Arc::new(neartime_air::PgPublisher::open(&url, false).await?)));
+        return Ok(Some(Arc::new(neartime_air::PgPublisher::open(&url).await?)));
     }
     Ok(Some(Arc::new(SqlitePublisher::open(udb.join("air.db")).await?)))
 }

@@ -2,4 +2,6 @@
 
 #![warn(missing_docs)]
 
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod sqlite;

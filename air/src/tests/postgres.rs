@@ -45,7 +45,7 @@ impl Schema {
     }
 
     async fn publisher(&self) -> PgPublisher {
-        PgPublisher::open(&self.url, false).await.unwrap()
+        PgPublisher::open(&self.url).await.unwrap()
     }
 
     async fn tables(&self) -> Vec<String> {
@@ -212,7 +212,7 @@ async fn many_may_open_and_publish_at_once() {
     let runs = (1..=6).map(|fence| {
         let (url, mut report) = (schema.url.clone(), report.clone());
         report.fence = Fence(fence);
-        tokio::spawn(async move { PgPublisher::open(&url, false).await?.publish(&report).await })
+        tokio::spawn(async move { PgPublisher::open(&url).await?.publish(&report).await })
     });
     let mut published = 0;
     for run in runs.collect::<Vec<_>>() {
@@ -233,7 +233,7 @@ async fn many_may_open_and_publish_at_once() {
 async fn a_wrong_password_is_told_without_telling_it() {
     let Some(schema) = Schema::new().await else { return };
     let url = schema.url.replace("neartime:neartime@", "neartime:s3cret@");
-    let error = PgPublisher::open(&url, false).await.unwrap_err();
+    let error = PgPublisher::open(&url).await.unwrap_err();
     assert_eq!(neartime_model::Classify::kind(&error), neartime_model::ErrorKind::Unavailable);
     let text = neartime_model::chain(&error).to_string();
     assert!(text.contains("password authentication failed") && !text.contains("s3cret"), "{text}");
@@ -251,7 +251,7 @@ async fn a_pooler_may_stand_in_between() {
     schema.run(&format!("CREATE DATABASE {}", schema.name)).await;
     let (server, _) = pooler.rsplit_once('/').unwrap();
     let address = format!("{server}/{}", schema.name);
-    let publishers = [0, 1].map(|_| PgPublisher::open(&address, false));
+    let publishers = [0, 1].map(|_| PgPublisher::open(&address));
     let publishers = futures::future::try_join_all(publishers).await.unwrap();
     for fence in 1..=6 {
         let publisher = &publishers[usize::try_from(fence).unwrap() % 2];

@@ -1,13 +1,12 @@
 //! Where the server is, and how it may be talked to.
 
 use std::fmt;
-use std::net::IpAddr;
-use std::str::FromStr;
 use std::sync::Arc;
 
+use neartime_connect::postgres;
 use neartime_model::Clock;
 use sqlx::ConnectOptions as _;
-use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::postgres::PgConnectOptions;
 
 use crate::tables::DbClock;
 use crate::{Result, TasksError};
@@ -61,15 +60,13 @@ impl PostgresOptions {
     /// machine or `allow_plaintext` is given. No error repeats the URL.
     pub fn from_url(url: &str, machine_clock: Arc<dyn Clock>) -> Result<Self> {
         let own = OwnParameters::split(url)?;
-        let connect = PgConnectOptions::from_str(&own.url).map_err(|_| {
-            refused("is not of the form `postgres://user:password@host:port/database` (percent-encode what is special)")
-        })?;
+        let connect = postgres::options(&own.url).map_err(|wrong| refused(&wrong.to_string()))?;
         let mut connect = connect.disable_statement_logging();
         if connect.get_application_name().is_none() {
             connect = connect.application_name("neartime");
         }
         let options = Self {
-            connect: with_tls(connect, own.has_ssl_mode, own.allow_plaintext)?,
+            connect,
             schema: own.schema,
             pooled: own.pooled,
             connections: own.connections,
@@ -123,43 +120,26 @@ fn checked_schema(name: &str) -> Result<String> {
     }
 }
 
-/// The parameters that libpq does not know, and the URL without them.
+/// The parameters of the task database alone, and the URL without them.
 struct OwnParameters {
     url: String,
     schema: Option<String>,
     pooled: bool,
     connections: u32,
-    allow_plaintext: bool,
-    has_ssl_mode: bool,
 }
 
 impl OwnParameters {
     fn split(url: &str) -> Result<Self> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
-        if !(base.starts_with("postgres://") || base.starts_with("postgresql://")) {
-            return Err(refused("is not of the form `postgres://user:password@host:port/database`"));
-        }
-        let mut own = Self {
-            url: base.to_owned(),
-            schema: None,
-            pooled: false,
-            connections: DEFAULT_CONNECTIONS,
-            allow_plaintext: false,
-            has_ssl_mode: false,
-        };
+        let mut own = Self { url: base.to_owned(), schema: None, pooled: false, connections: DEFAULT_CONNECTIONS };
         let mut separator = '?';
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match name {
                 "schema" => own.schema = Some(checked_schema(value)?),
                 "pgbouncer" => own.pooled = flag(name, value)?,
-                "allow_plaintext" => own.allow_plaintext = flag(name, value)?,
                 "connections" => own.connections = number_of_connections(value)?,
-                _ if !is_of_libpq(name) => {
-                    return Err(refused(&format!("has an unknown parameter `{name}`")));
-                }
                 _ => {
-                    own.has_ssl_mode |= matches!(name, "sslmode" | "ssl-mode");
                     own.url.push(separator);
                     own.url.push_str(pair);
                     separator = '&';
@@ -168,30 +148,6 @@ impl OwnParameters {
         }
         Ok(own)
     }
-}
-
-/// Those that sqlx knows; it would log the value of any other.
-fn is_of_libpq(name: &str) -> bool {
-    const KNOWN: [&str; 17] = [
-        "application_name",
-        "dbname",
-        "host",
-        "hostaddr",
-        "options",
-        "password",
-        "port",
-        "ssl-ca",
-        "ssl-cert",
-        "ssl-key",
-        "ssl-mode",
-        "ssl-root-cert",
-        "sslcert",
-        "sslkey",
-        "sslmode",
-        "sslrootcert",
-        "user",
-    ];
-    KNOWN.contains(&name) || name.starts_with("options[")
 }
 
 fn flag(name: &str, value: &str) -> Result<bool> {
@@ -207,33 +163,6 @@ fn number_of_connections(value: &str) -> Result<u32> {
     number.ok_or_else(|| refused("has a parameter connections that is no number from 2 to 1000"))
 }
 
-/// sqlx would try without encryption where the server has none, and then the password crosses the network as it pleases
-/// whoever sits in between.
-fn with_tls(connect: PgConnectOptions, has_ssl_mode: bool, allow_plaintext: bool) -> Result<PgConnectOptions> {
-    let local = is_local(&connect);
-    if !has_ssl_mode {
-        let mode = match (local, allow_plaintext) {
-            (true, _) | (_, true) => PgSslMode::Prefer,
-            (false, false) => PgSslMode::VerifyFull,
-        };
-        return Ok(connect.ssl_mode(mode));
-    }
-    let may_be_plain = matches!(connect.get_ssl_mode(), PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer);
-    if may_be_plain && !local && !allow_plaintext {
-        return Err(refused(
-            "has an sslmode under which passwords and data may cross the network unencrypted; use verify-full, or \
-             add allow_plaintext=true if that is meant",
-        ));
-    }
-    Ok(connect)
-}
-
-fn is_local(connect: &PgConnectOptions) -> bool {
-    let host = connect.get_host().trim_start_matches('[').trim_end_matches(']');
-    let loopback = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    connect.get_socket().is_some() || host == "localhost" || loopback
-}
-
 #[cfg(test)]
 mod tests {
     use neartime_model::{Classify as _, ErrorKind, SystemClock};
@@ -244,23 +173,14 @@ mod tests {
         PostgresOptions::from_url(url, Arc::new(SystemClock))
     }
 
-    fn mode(url: &str) -> String {
-        format!("{:?}", options(url).unwrap().connect.get_ssl_mode())
-    }
-
     #[test]
     fn a_connection_that_may_be_read_on_the_way_is_refused() {
-        assert_eq!(mode("postgres://u:secret@db.example.com/tasks"), "VerifyFull");
-        assert_eq!(mode("postgres://u:secret@db.example.com/tasks?sslmode=require"), "Require");
-        assert_eq!(mode("postgres://u:secret@127.0.0.1/tasks"), "Prefer");
-        assert_eq!(mode("postgres://u:secret@[::1]:5433/tasks?sslmode=disable"), "Disable");
-        assert_eq!(mode("postgres://u@localhost/tasks"), "Prefer");
+        let mode = |url: &str| format!("{:?}", options(url).unwrap().connect.get_ssl_mode());
+        assert_eq!(mode("postgres://u:secret@db.example.com/tasks?connections=4"), "VerifyFull");
         assert_eq!(mode("postgres://db.example.com/tasks?sslmode=disable&allow_plaintext=true"), "Disable");
-        for sslmode in ["disable", "allow", "prefer"] {
-            let error = options(&format!("postgres://u:secret@db.example.com/tasks?sslmode={sslmode}")).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Invalid);
-            assert!(error.to_string().contains("verify-full") && !error.to_string().contains("secret"), "{error}");
-        }
+        let error = options("postgres://u:secret@db.example.com/tasks?schema=fleet&sslmode=prefer").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().contains("verify-full") && !error.to_string().contains("secret"), "{error}");
     }
 
     #[test]

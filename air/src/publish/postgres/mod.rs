@@ -8,13 +8,13 @@
 
 mod copy;
 mod rows;
-mod tls;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use neartime_connect::postgres;
 use neartime_model::Fence;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row as _};
 
 use super::patience::{LOCK_TIMEOUT, patiently};
@@ -54,13 +54,10 @@ struct Stages {
 impl PgPublisher {
     /// Connects to the database at `url` (`postgres://…`), and makes empty tables where there are none.
     ///
-    /// Unless `plaintext` is allowed, a server that is not on this machine must be reached by TLS: `sslmode=require`,
-    /// or better `verify-full`.
-    pub async fn open(url: &str, plaintext: bool) -> Result<Self, AirError> {
-        let options: PgConnectOptions = url
-            .parse()
-            .map_err(|_| AirError::Invalid("air: `database` is no address of a Postgres database".into()))?;
-        tls::check(&options, plaintext)?;
+    /// A server that is not on this machine is reached by TLS, as [`neartime_connect::postgres::options`] has it.
+    pub async fn open(url: &str) -> Result<Self, AirError> {
+        let options = postgres::options(url)
+            .map_err(|wrong| AirError::Invalid(format!("air: the address in `database` {wrong}")))?;
         let options = options
             .application_name("neartime air")
             // A pooler hands the next statement to another connection, which does not know this one's names.
