@@ -34,7 +34,10 @@ pub(crate) async fn lookup(
     let online = app.online().await?.ok_or_else(|| {
         Invalid("there is no online store to ask: add [online_store] to the configuration".to_owned())
     })?;
-    online.ensure(feature.table()).await?;
+    if !online.check(feature.table()).await? {
+        let name = &feature.table().name;
+        eprintln!("nothing of `{name}` has been published yet: its online table is made by `neartime run`");
+    }
     let rows = neartime_stores::lookup(&*online, feature.table(), feature.engine().as_ref(), id, chunks).await?;
     Ok(rows)
 }

@@ -18,7 +18,7 @@ pub(crate) fn column_as(column: &ArrayRef, data_type: &DataType) -> Result<Array
 }
 
 /// The batch with the columns of `schema`: one that it lacks is null, one that `schema` lacks is left out.
-pub(super) fn batch_as(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, StoreError> {
+pub(crate) fn batch_as(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, StoreError> {
     let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
         Some(column) => column_as(column, field.data_type()),
         None => Ok(new_null_array(field.data_type(), batch.num_rows())),

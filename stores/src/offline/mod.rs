@@ -17,6 +17,8 @@ mod tests;
 mod tree;
 mod vanished;
 
+#[cfg(feature = "cassandra")]
+pub(crate) use adapt::batch_as;
 pub(crate) use adapt::column_as;
 #[cfg(test)]
 pub(crate) use bucket::BucketPublisher;

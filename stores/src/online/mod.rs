@@ -42,11 +42,11 @@ pub trait OnlineStore: Send + Sync + fmt::Debug {
     /// Invalid if the table that is there has other keys, or a column of another type.
     async fn ensure(&self, table: &FeatureTable) -> Result<(), StoreError>;
 
-    /// Refuses what [`Self::ensure`] would refuse, and makes nothing.
+    /// Tells whether the feature's table is there. Refuses what [`Self::ensure`] would refuse, and makes nothing.
     ///
     /// # Errors
     /// As those of [`Self::ensure`].
-    async fn check(&self, table: &FeatureTable) -> Result<(), StoreError>;
+    async fn check(&self, table: &FeatureTable) -> Result<bool, StoreError>;
 
     /// Writes rows of `file` (columns as in its table's output, in key order) at `fence`, or at their event time where
     /// the layout is [`neartime_engine::OnlineLayout::Latest`]. Rows without an entity, and rows whose retention is
@@ -57,7 +57,8 @@ pub trait OnlineStore: Send + Sync + fmt::Debug {
     async fn delete(&self, file: &PartitionFile, fence: Fence, keys: RecordBatch) -> Result<(), StoreError>;
 
     /// Reads the rows of one entity, as many as there are, in bounded memory: columns as in the table's output, a
-    /// row for each key, chunk and path that is live. `chunks` bounds `data_chunk`, half-open; `None` is all.
+    /// row for each key, chunk and path that is live. `chunks` bounds `data_chunk`, half-open; `None` is all. A table
+    /// that is not there has no rows, and a measure that it lacks is null: a read makes nothing.
     ///
     /// # Errors
     /// Invalid if `chunks` is given for a table that keeps only the latest.

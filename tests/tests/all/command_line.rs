@@ -35,6 +35,20 @@ fn small() -> Site {
 }
 
 #[test]
+fn a_lookup_makes_no_table() {
+    let site = small();
+    // The second would find what the first had made.
+    for _ in 0..2 {
+        let ran = site.run(["get", "notes", "--id", "ann", "--json"]);
+        assert_eq!((ran.code, ran.stdout.trim()), (Some(0), "[]"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("nothing of `notes` has been published yet"), "{}", ran.stderr);
+    }
+    site.run_once(0);
+    let ran = site.run(["get", "notes", "--id", "nobody", "--json"]);
+    assert_eq!((ran.code, ran.stdout.trim(), ran.stderr.as_str()), (Some(0), "[]", ""));
+}
+
+#[test]
 fn the_demo_shows_exactly_what_it_planted() {
     let site = Site::new(BINARY, "");
     let folder = site.path().join("demo");

@@ -44,7 +44,7 @@ pub(super) async fn check(app: &App, edges: &Edges) -> Vec<anyhow::Error> {
     note(features_store(app, &edges.offline).await);
     if let Some(online) = &edges.online {
         for feature in edges.sources.iter().flat_map(|work| &work.features) {
-            note(online.check(feature.table()).await.map_err(Into::into));
+            note(online.check(feature.table()).await.map(drop).map_err(Into::into));
         }
     }
     for work in &edges.queues {

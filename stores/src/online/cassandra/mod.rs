@@ -21,10 +21,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::EmptyRecordBatchStream;
-use neartime_engine::FeatureTable;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt;
+use neartime_engine::{FeatureTable, OutputColumn, OutputSchema};
 use neartime_model::{Clock, FeatureName, Fence, Instant, Span};
 use scylla::client::session::Session;
 use scylla::errors::ExecutionError;
@@ -40,6 +44,7 @@ use self::statements::Statements;
 use self::write::{Change, IN_FLIGHT, Writing};
 use super::rows::{OnlineRows, primary_key};
 use super::{OnlineStore, ceiled_millis, check_window, expires_at};
+use crate::offline::batch_as;
 use crate::{PartitionFile, StoreError};
 
 /// How often a change of the schema is tried again because another process made one meanwhile.
@@ -166,6 +171,21 @@ fn check_retention(table: &FeatureTable) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The table without columns that are not there yet.
+fn without(table: &FeatureTable, lacks: &[&OutputColumn]) -> FeatureTable {
+    let is_there = |column: &&OutputColumn| lacks.iter().all(|lacking| lacking.name != column.name);
+    let columns = table.output.columns().iter().filter(is_there).cloned().collect();
+    FeatureTable { output: OutputSchema::new(columns), ..table.clone() }
+}
+
+/// The rows with the columns of `schema`: one that they lack is null.
+fn with_nulls(rows: SendableRecordBatchStream, schema: SchemaRef) -> SendableRecordBatchStream {
+    let external = |error| DataFusionError::External(Box::new(error));
+    let wanted = Arc::clone(&schema);
+    let rows = rows.map(move |batch| batch_as(&batch?, &wanted).map_err(external));
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+}
+
 /// How long rows may still live.
 enum Left {
     ForEver,
@@ -203,10 +223,10 @@ impl OnlineStore for CassandraOnlineStore {
         }
     }
 
-    async fn check(&self, table: &FeatureTable) -> Result<(), StoreError> {
+    async fn check(&self, table: &FeatureTable) -> Result<bool, StoreError> {
         check_retention(table)?;
         let found = TableInPlace::look(&self.session, &self.keyspace, table).await?;
-        found.map_or(Ok(()), |found| found.lacks(table).map(drop))
+        found.map_or(Ok(false), |found| found.lacks(table).map(|_| true))
     }
 
     async fn write(&self, file: &PartitionFile, fence: Fence, rows: RecordBatch) -> Result<(), StoreError> {
@@ -249,10 +269,15 @@ impl OnlineStore for CassandraOnlineStore {
         let statement = match self.prepare(statements.select_first(bounded, PAGE_ROWS)).await {
             Ok(statement) => statement,
             Err(error) if is_invalid(&error) => {
-                return match TableInPlace::look(&self.session, &self.keyspace, table).await? {
-                    None => nothing(),
-                    Some(_) => Err(database_error(attempted, &error)),
+                let Some(found) = TableInPlace::look(&self.session, &self.keyspace, table).await? else {
+                    return nothing();
                 };
+                let lacks = found.lacks(table)?;
+                if lacks.is_empty() {
+                    return Err(database_error(attempted, &error));
+                }
+                let older = Arc::new(without(table, &lacks));
+                return Ok(with_nulls(self.read(&older, entity, chunks).await?, schema));
             }
             Err(error) => return Err(database_error(attempted, &error)),
         };

@@ -90,7 +90,7 @@ impl OnlineStore for MortalOnline {
         self.0.ensure(table).await
     }
 
-    async fn check(&self, table: &FeatureTable) -> Result<(), StoreError> {
+    async fn check(&self, table: &FeatureTable) -> Result<bool, StoreError> {
         self.0.check(table).await
     }
 

@@ -204,12 +204,18 @@ pub(in crate::online) async fn a_new_version_adds_measures_and_nothing_else(back
         assert!(error.to_string().contains("new name"), "{error}");
         assert_eq!(backend.store.check(&wrong).await.unwrap_err().to_string(), error.to_string());
     }
-    backend.store.check(&first).await.unwrap();
-    // A check makes nothing: neither a table nor a column.
+    assert!(backend.store.check(&first).await.unwrap());
+    // Neither a check nor a read makes anything: no table and no column.
     let third = with(vec![column("later", DataType::Float64, sum)]);
-    backend.store.check(&third).await.unwrap();
+    assert!(backend.store.check(&third).await.unwrap());
+    let found: Vec<RecordBatch> =
+        backend.store.read(&Arc::new(third.clone()), "u2", None).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(found[0].schema(), third.output.arrow());
+    assert_eq!(found[0].column(2).as_primitive::<Int64Type>().value(0), 4);
+    assert!(found[0].column(3).is_null(0), "{found:?}");
     let missing = backend.missing_table("never_made", OnlineLayout::PerChunk);
-    backend.store.check(&missing).await.unwrap();
+    assert_eq!(read(backend, &missing, "u1").await, []);
+    assert!(!backend.store.check(&missing).await.unwrap());
     for unmade in [third, missing] {
         assert!(backend.store.write(&file(&unmade, AT), Fence(9), every_column_null(&unmade)).await.is_err());
     }

@@ -140,11 +140,11 @@ impl OnlineStore for SqliteOnlineStore {
         transaction.commit().await.map_err(error)
     }
 
-    async fn check(&self, table: &FeatureTable) -> Result<(), StoreError> {
+    async fn check(&self, table: &FeatureTable) -> Result<bool, StoreError> {
         let error = |error| sqlite_error(format!("looking at the online table `{}`", table.name), error);
         let mut reader = self.readers.acquire().await.map_err(error)?;
         let found = TableInPlace::look(&mut reader, table).await.map_err(error)?;
-        if found.is_missing() { Ok(()) } else { found.lacks(table).map(drop) }
+        if found.is_missing() { Ok(false) } else { found.lacks(table).map(|_| true) }
     }
 
     async fn write(&self, file: &PartitionFile, fence: Fence, rows: RecordBatch) -> Result<(), StoreError> {
@@ -210,10 +210,11 @@ impl Question {
         let name = &self.table.name;
         let error = |error| sqlite_error(format!("reading the online table `{name}`"), error);
         let mut connection = self.readers.acquire().await.map_err(error)?;
-        if TableInPlace::look(&mut connection, &self.table).await.map_err(error)?.is_missing() {
+        let found = TableInPlace::look(&mut connection, &self.table).await.map_err(error)?;
+        if found.is_missing() {
             return Ok(());
         }
-        let sql = Statements::new(&self.table).select(self.chunks.is_some());
+        let sql = Statements::new(&self.table).select(self.chunks.is_some(), &found.lacks(&self.table)?);
         let mut query = sqlx::query(AssertSqlSafe(sql)).bind(self.entity).bind(self.now.as_millis());
         if let Some(chunks) = self.chunks {
             query = query.bind(ceiled_millis(chunks.start)).bind(ceiled_millis(chunks.end));

@@ -107,10 +107,14 @@ impl<'a> Statements<'a> {
         format!("{name} = excluded.{name}")
     }
 
-    /// The live rows of an entity: `?1` entity, `?2` now, `?3` and `?4` the bounds of `data_chunk` if `bounded`.
-    pub(super) fn select(&self, bounded: bool) -> String {
-        let columns: Vec<String> =
-            self.table.output.columns().iter().map(|column| quoted(column.name.as_str())).collect();
+    /// The live rows of an entity: `?1` entity, `?2` now, `?3` and `?4` the bounds of `data_chunk` if `bounded`. The
+    /// columns that the table in place `lacks` are null.
+    pub(super) fn select(&self, bounded: bool, lacks: &[&OutputColumn]) -> String {
+        let column = |column: &OutputColumn| match lacks.iter().any(|lacking| lacking.name == column.name) {
+            true => "NULL".to_owned(),
+            false => quoted(column.name.as_str()),
+        };
+        let columns: Vec<String> = self.table.output.columns().iter().map(column).collect();
         let mut sql = format!(
             "SELECT {} FROM {} WHERE {} = ?1 AND {} = 0 AND ifnull({} > ?2, 1)",
             columns.join(","),
