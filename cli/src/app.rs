@@ -232,12 +232,26 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
 }
 
-/// Host and process, for people who read the task table.
+/// Host and process, for people who read the task table; and a number that no other process has: containers may share
+/// a host name, all with process 1, and shards are spread over workers by their names.
 fn worker_name() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = match host.trim() {
         "" => "worker",
         host => host,
     };
-    format!("{host}:{}", std::process::id())
+    format!("{host}:{}:{:08x}", std::process::id(), fastrand::u32(..))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_of_one_host_name_and_number_have_names_of_their_own() {
+        let (one, other) = (worker_name(), worker_name());
+        assert_ne!(one, other);
+        let own = format!(":{}:", std::process::id());
+        assert!(one.contains(&own) && other.contains(&own), "{one} {other}");
+    }
 }
