@@ -29,6 +29,12 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(30);
 /// How often a file is opened again because it was replaced between finding and reading it.
 const OPEN_ATTEMPTS: usize = 10;
 
+/// How often a publish begins again because the file was replaced between comparing and putting.
+const COMMIT_ATTEMPTS: u32 = 12;
+/// How long it waits after the first time; each time twice as long, up to the longest.
+const COMMIT_WAIT: Duration = Duration::from_millis(5);
+const LONGEST_COMMIT_WAIT: Duration = Duration::from_millis(200);
+
 /// The features store of one place: reads go through `object_store`, replacing files through a [`Publisher`].
 #[derive(Clone, Debug)]
 pub struct FeaturesStore {
@@ -117,25 +123,28 @@ impl FeaturesStore {
         encoded: Encoded,
     ) -> Result<Published, StoreError> {
         let key = file.key()?;
-        let mut attempt = 1;
-        loop {
-            let _lock = self.publisher.lock(&key).await?;
+        let mut wait = COMMIT_WAIT;
+        for _ in 0..COMMIT_ATTEMPTS {
+            let lock = self.publisher.lock(&key).await?;
             let found = self.head(&key).await?;
             match self.compare(file, order, fence, found.as_ref(), &*staged).await {
-                Ok(None) => {}
+                Ok(None) => match self.publisher.put(staged, &key, found.as_ref()).await? {
+                    Put::Done => return Ok(Published::Written { rows: encoded.rows, size_bytes: encoded.size_bytes }),
+                    Put::Changed(back) => staged = back,
+                },
                 Ok(Some(found)) => return Ok(Published::Superseded { found }),
                 // Where nothing is locked, it may be replaced while it is looked at.
-                Err(error) if is_changed(&error) && attempt < OPEN_ATTEMPTS => {
-                    attempt += 1;
-                    continue;
-                }
+                Err(error) if is_changed(&error) => {}
                 Err(error) => return Err(error),
             }
-            match self.publisher.put(staged, &key, found.as_ref()).await? {
-                Put::Done => return Ok(Published::Written { rows: encoded.rows, size_bytes: encoded.size_bytes }),
-                Put::Changed(back) => staged = back,
-            }
+            drop(lock);
+            tokio::time::sleep(wait).await;
+            wait = (2 * wait).min(LONGEST_COMMIT_WAIT);
         }
+        Err(StoreError::unavailable(
+            format!("publishing {key}"),
+            "others keep replacing it first: look who writes there",
+        ))
     }
 
     /// Tells the order of what was found in place if it is higher; else lists the keys that will vanish with it.

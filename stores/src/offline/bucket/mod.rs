@@ -34,6 +34,12 @@ pub(crate) struct BucketPublisher {
     staging: DirectoryPublisher,
 }
 
+/// What became of a put that was waited for.
+enum Waited {
+    Done,
+    Changed,
+}
+
 impl BucketPublisher {
     /// Stages in the folder `staging`, which is made if it is not there.
     pub(crate) fn new(puts: Arc<dyn ConditionalPut>, prefix: Path, staging: PathBuf) -> Self {
@@ -45,20 +51,21 @@ impl BucketPublisher {
         self.prefix.parts().chain(key.parts()).collect()
     }
 
-    /// Puts until it is done or changed, `Busy` being neither.
+    /// Puts, and tries again while another put of the same object is under way.
     async fn put_file(
         &self,
         file: &FsPath,
         key: &Path,
         condition: PutCondition<'_>,
         metadata: &[(&str, String)],
-    ) -> Result<PutOutcome, StoreError> {
+    ) -> Result<Waited, StoreError> {
         let location = self.location(key);
         let mut wait = BUSY_WAIT;
         for _ in 0..BUSY_ATTEMPTS {
             match self.puts.put_file(file, &location, condition, metadata).await? {
+                PutOutcome::Done => return Ok(Waited::Done),
+                PutOutcome::Changed => return Ok(Waited::Changed),
                 PutOutcome::Busy => tokio::time::sleep(wait).await,
-                outcome => return Ok(outcome),
             }
             wait *= 2;
         }
@@ -88,8 +95,8 @@ impl Publisher for BucketPublisher {
         let path = staged.path();
         let metadata = Footer::of_file(&path).map(|footer| footer.as_object_metadata()).unwrap_or_default();
         match self.put_file(&path, key, condition, &metadata).await? {
-            PutOutcome::Done => Ok(Put::Done),
-            PutOutcome::Changed | PutOutcome::Busy => Ok(Put::Changed(staged)),
+            Waited::Done => Ok(Put::Done),
+            Waited::Changed => Ok(Put::Changed(staged)),
         }
     }
 

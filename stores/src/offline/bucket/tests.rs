@@ -70,6 +70,17 @@ async fn a_put_whose_answer_is_lost_is_a_put() {
 }
 
 #[tokio::test]
+async fn a_publish_that_never_comes_first_ends() {
+    let (bucket, staging) = (Arc::new(BucketInMemory::default()), tempfile::tempdir().unwrap());
+    let store = bucket.store(staging.path());
+    let file = file(&table("user_num_posts", OnlineLayout::PerChunk), AT);
+    bucket.faults.lock().unwrap().extend([PutFault::AnswerLost; 1_000]);
+    let error = publish(&store, &file, 1, &users([1])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(neartime_model::chain(&error).contains("others keep replacing it"), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_busy_key_is_waited_for_and_a_bucket_that_is_away_costs_no_attempt() {
     let (bucket, staging) = (Arc::new(BucketInMemory::default()), tempfile::tempdir().unwrap());
     let store = bucket.store(staging.path());
