@@ -5,6 +5,8 @@
 
 mod columns;
 
+pub(crate) use self::columns::text;
+
 use std::future::ready;
 use std::sync::Arc;
 

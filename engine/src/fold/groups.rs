@@ -6,7 +6,6 @@ use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, Int64Array, NullBufferBuilder, RecordBatch, StringViewArray, TimestampMillisecondArray,
 };
 use datafusion::arrow::buffer::{NullBuffer, ScalarBuffer};
-use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMillisecondType};
 use datafusion::common::exec_err;
 use datafusion::common::hash_utils::{RandomState, create_hashes};
@@ -16,6 +15,7 @@ use neartime_model::{shared_prefix, text_key};
 use super::text_column::TextColumn;
 use crate::engines::instant_type;
 use crate::functions::overflow;
+use crate::guard::text;
 use crate::{Aggregate, OutputColumn, OutputSchema, Role};
 
 /// Rows of a batch that comes out.
@@ -391,11 +391,4 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 #[inline]
 fn value(column: &StringViewArray, row: usize) -> Option<&[u8]> {
     column.is_valid(row).then(|| column.value(row).as_bytes())
-}
-
-fn text(column: &ArrayRef) -> Result<StringViewArray> {
-    match column.as_string_view_opt() {
-        Some(text) => Ok(text.clone()),
-        None => Ok(cast(column, &DataType::Utf8View)?.as_string_view().clone()),
-    }
 }

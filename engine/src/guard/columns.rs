@@ -17,7 +17,7 @@ use crate::counts::Null;
 use crate::engines::instant_type;
 
 /// A key or an item as text.
-pub(super) fn text(array: &ArrayRef) -> Result<StringViewArray> {
+pub(crate) fn text(array: &ArrayRef) -> Result<StringViewArray> {
     match array.as_string_view_opt() {
         Some(text) => Ok(text.clone()),
         None => Ok(cast(array, &DataType::Utf8View)?.as_string_view().clone()),

@@ -216,7 +216,7 @@ impl OrderCheck {
     fn check(&mut self, batch: &RecordBatch, key_columns: usize) -> Result<(), StoreError> {
         let Some(last_row) = batch.num_rows().checked_sub(1) else { return Ok(()) };
         let keys = text_columns(batch, key_columns)?;
-        let rising = (1..=last_row).all(|row| compare(&keys, row - 1, row) == Ordering::Less);
+        let rising = (1..=last_row).all(|row| compare_rows(&keys, row - 1, row) == Ordering::Less);
         let follows = self.last.as_ref().is_none_or(|last| {
             let first = keys.iter().map(|column| value(column, 0));
             last.iter().map(Option::as_deref).cmp(first) == Ordering::Less
@@ -230,7 +230,8 @@ impl OrderCheck {
     }
 }
 
-fn compare(keys: &[&StringArray], left: usize, right: usize) -> Ordering {
+/// The order of two rows by their keys, null before any text.
+pub(crate) fn compare_rows(keys: &[&StringArray], left: usize, right: usize) -> Ordering {
     keys.iter().map(|column| value(column, left)).cmp(keys.iter().map(|column| value(column, right)))
 }
 

@@ -24,6 +24,7 @@ pub(crate) use adapt::column_as;
 pub(crate) use bucket::BucketPublisher;
 #[cfg(test)]
 pub(crate) use directory::DirectoryPublisher;
+pub(crate) use encode::compare_rows;
 pub use footer::Footer;
 pub(crate) use listing::{ListedFile, list_files};
 pub use partition_file::{PartitionFile, Published};

@@ -14,6 +14,8 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::record_batch::RecordBatch;
 use neartime_engine::{Aggregate, OutputSchema, Role};
 
+use crate::offline::compare_rows;
+
 /// Merges rows (columns as in `output`) into one for each row key, sorted by it. `None` if a plan must do it.
 ///
 /// # Errors
@@ -27,7 +29,7 @@ pub(super) fn fold(output: &OutputSchema, batches: &[RecordBatch]) -> Result<Opt
     let rows = concat_batches(&schema, batches)?;
     let keys = output.row_key().count();
     let texts: Vec<&StringArray> = rows.columns()[..keys].iter().map(|column| column.as_string::<i32>()).collect();
-    let compare = |left: u32, right: u32| compare(&texts, left as usize, right as usize);
+    let compare = |left: u32, right: u32| compare_rows(&texts, left as usize, right as usize);
     let count = u32::try_from(rows.num_rows()).map_err(|_| ArrowError::ComputeError("too many rows".to_owned()))?;
     let mut sorted: Vec<u32> = (0..count).collect();
     sorted.sort_unstable_by(|left, right| compare(*left, *right));
@@ -44,15 +46,6 @@ pub(super) fn fold(output: &OutputSchema, batches: &[RecordBatch]) -> Result<Opt
         columns.push(cast(&folded(aggregate, values, &groups)?, &column.data_type)?);
     }
     RecordBatch::try_new(schema, columns).map(Some)
-}
-
-fn compare(keys: &[&StringArray], left: usize, right: usize) -> Ordering {
-    keys.iter().map(|column| cell(column, left)).cmp(keys.iter().map(|column| cell(column, right)))
-}
-
-/// The text of one cell, null before any text.
-fn cell(column: &StringArray, row: usize) -> Option<&str> {
-    column.is_valid(row).then(|| column.value(row))
 }
 
 /// One value for each group of rows; nulls count for nothing, and nothing but nulls is null.
