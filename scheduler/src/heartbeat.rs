@@ -94,6 +94,11 @@ impl Heartbeats {
         self.insert(Held::Cron(lease.name.clone(), lease.fence), asked_at, lease.due_at)
     }
 
+    /// How many tasks are held.
+    pub(crate) fn tasks(&self) -> u64 {
+        lock(&self.held).keys().filter(|held| matches!(held, Held::Task(_))).count() as u64
+    }
+
     fn insert(&self, key: Held, renewed_at: Instant, due_at: neartime_model::Instant) -> Hold {
         let (lost, told) = watch::channel(None);
         lock(&self.held).insert(key.clone(), Pulse { renewed_at, due_at, lost });

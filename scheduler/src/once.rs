@@ -1,5 +1,6 @@
 //! `run --once`: everything that is due now, and then an end.
 
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use neartime_ingest::{Scope, Seen};
@@ -14,6 +15,9 @@ use crate::worker::{SERVICE_DELAY, Turn};
 
 /// How long to wait before a service is tried again, or another process's claims are looked at again.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How long others may hold claims before it is told that they are waited for.
+const QUIET_WAIT: Duration = Duration::from_secs(2);
 
 /// What `run --once` leaves behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,6 +84,12 @@ impl Away {
         let waited = since.elapsed();
         if waited < patience { Ok(()) } else { Err(OnceError::ServiceAway { waited, note: note.clone() }) }
     }
+}
+
+/// What is left to wait for.
+struct Rest {
+    is_drained: bool,
+    claims_of_others: u64,
 }
 
 impl Scheduler {
@@ -184,8 +194,9 @@ impl Scheduler {
     /// its lease ends. Asked to stop, it ends with the claims that it holds. If one worker gives up, the others give
     /// back what they hold.
     async fn drain(&self, stop: &watch::Sender<Stop>) -> Result<(), OnceError> {
+        let told = Once::new();
         let one = async || {
-            let drained = self.drain_with_one(stop.subscribe()).await;
+            let drained = self.drain_with_one(stop.subscribe(), &told).await;
             if drained.is_err() {
                 stop.send_replace(Stop::GiveBack);
             }
@@ -195,20 +206,28 @@ impl Scheduler {
         drained.into_iter().collect()
     }
 
-    async fn drain_with_one(&self, stopping: watch::Receiver<Stop>) -> Result<(), OnceError> {
+    async fn drain_with_one(&self, stopping: watch::Receiver<Stop>, told: &Once) -> Result<(), OnceError> {
         let worker = self.worker(Backoff::None, stopping.clone());
         let mut away = Away::default();
+        let mut worked_at = Instant::now();
         while !is_stopping(&stopping) {
             match worker.turn().await {
-                Ok(Turn::Worked) => away = Away::default(),
+                Ok(Turn::Worked) => (away, worked_at) = (Away::default(), Instant::now()),
                 Ok(Turn::ServiceAway(note)) => {
                     away.note(note, self.settings.patience)?;
                     tokio::time::sleep(PAUSE).await;
                 }
-                Ok(Turn::Idle) => match self.is_drained().await? {
-                    true => return Ok(()),
-                    false => tokio::time::sleep(PAUSE).await,
-                },
+                Ok(Turn::Idle) => {
+                    let rest = self.rest().await?;
+                    if rest.is_drained {
+                        return Ok(());
+                    }
+                    if rest.claims_of_others > 0 && worked_at.elapsed() > QUIET_WAIT {
+                        told.call_once(|| tracing::warn!(claims = rest.claims_of_others, "waiting for tasks that other \
+                            processes claimed: for their end, or for that of their leases"));
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
                     away.note(chain(&error), self.settings.patience)?;
                     tokio::time::sleep(PAUSE).await;
@@ -219,16 +238,17 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Whether nobody holds a claim, and nothing is due soon: a service that is away may have put that off, in this
-    /// process or in the one before.
-    async fn is_drained(&self) -> Result<bool, TasksError> {
+    /// What is left where a worker finds nothing due. All is done if nobody holds a claim, and nothing is due soon: a
+    /// service that is away may have put that off, in this process or in the one before.
+    async fn rest(&self) -> Result<Rest, TasksError> {
         let ours = self.edges.read_sources();
-        let counts = self.edges.tasks.counts().await?;
-        if counts.iter().any(|count| count.state == TaskState::Running && ours.contains(&count.source)) {
-            return Ok(false);
+        let pulse = self.edges.tasks.pulse().await?;
+        let claims: u64 = pulse.sources.iter().filter(|of| ours.contains(&of.source)).map(|of| of.running).sum();
+        if claims > 0 {
+            let claims_of_others = claims.saturating_sub(self.heartbeats.tasks());
+            return Ok(Rest { is_drained: false, claims_of_others });
         }
-        let soon = self.edges.tasks.now().await? + SERVICE_DELAY;
         let next = self.edges.tasks.next_due_at(&ours).await?;
-        Ok(next.is_none_or(|next| next > soon))
+        Ok(Rest { is_drained: next.is_none_or(|next| next > pulse.at + SERVICE_DELAY), claims_of_others: 0 })
     }
 }
