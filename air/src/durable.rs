@@ -1,5 +1,6 @@
 //! Writes small files so that they are whole or absent, also after a loss of power.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use crate::error::AirError;
+use crate::udb::stable_hash;
 
 /// Replaces the file at `path` by one of these bytes.
 pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), AirError> {
@@ -20,6 +22,23 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), AirError> {
     };
     write().map_err(AirError::file("write", path))?;
     path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// What [`sealed`] appends: a name, a tab, sixteen digits and a line's end.
+const SEAL_BYTES: usize = 6 + 16 + 1;
+
+/// Appends a line by which [`unsealed`] can tell whether a text is what was written.
+pub(crate) fn sealed(mut text: String) -> String {
+    let check = stable_hash(text.as_bytes());
+    writeln!(text, "check\t{check:016x}").expect("writing to a String cannot fail");
+    text
+}
+
+/// The text that was sealed; `None` if it is another one now.
+pub(crate) fn unsealed(text: &str) -> Option<&str> {
+    let (text, seal) = text.split_at_checked(text.len().checked_sub(SEAL_BYTES)?)?;
+    let check = seal.strip_prefix("check\t")?.strip_suffix('\n')?;
+    (u64::from_str_radix(check, 16).ok()? == stable_hash(text.as_bytes())).then_some(text)
 }
 
 /// Makes the names in a folder durable.

@@ -1,6 +1,7 @@
 //! The report as a whole, against a naive one.
 
 mod bucket;
+mod damage;
 mod naive;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -19,6 +19,11 @@ pub(crate) fn stable_hash(bytes: &[u8]) -> u64 {
     fold(state ^ STEPS[0], SEED)
 }
 
+/// What is kept beside few bytes to tell whether they are what was written.
+pub(crate) fn check(bytes: &[u8]) -> u32 {
+    stable_hash(bytes) as u32
+}
+
 /// Little-endian, whatever the machine; missing bytes are zero.
 fn word(bytes: &[u8]) -> u64 {
     match bytes.first_chunk::<8>() {

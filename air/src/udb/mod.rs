@@ -1,6 +1,7 @@
 //! The user database: who was in which segments, and on which sites, when.
 
 mod dictionary;
+mod expiry;
 mod fold;
 mod folder;
 mod hash;

@@ -11,11 +11,11 @@ use neartime_model::{ContentOrder, FeatureVersion, Generation, Instant};
 
 use super::users_file::UsersFile;
 use super::users_writer::{Records, UsersWriter};
-use crate::durable::{Syncs, Unsynced, sync_folder, write_durably};
+use crate::durable::{Syncs, Unsynced, sealed, sync_folder, unsealed, write_durably};
 use crate::error::AirError;
 use crate::input::{FileId, Known};
 
-const TITLE: &str = "neartime user database, form 2";
+const TITLE: &str = "neartime user database, form 3";
 const MANIFEST: &str = "manifest";
 const INPUTS: &str = "inputs";
 
@@ -86,7 +86,7 @@ impl Snapshot {
         let path = folder.join(MANIFEST);
         let damaged = || AirError::DamagedUdb { path: path.clone(), reason: "a line of the manifest makes no sense" };
         let text = std::fs::read_to_string(&path).map_err(|_| damaged())?;
-        read_manifest(&text, folder).ok_or_else(damaged)
+        unsealed(&text).and_then(|text| read_manifest(text, folder)).ok_or_else(damaged)
     }
 
     /// The files that it was made from.
@@ -95,7 +95,9 @@ impl Snapshot {
             return Ok(inputs);
         }
         let path = self.folder.join(INPUTS);
-        let inputs = std::fs::read_to_string(&path).ok().and_then(|text| text.lines().map(read_input).collect());
+        let text = std::fs::read_to_string(&path).ok();
+        let text = text.as_deref().and_then(unsealed);
+        let inputs = text.and_then(|text| text.lines().map(read_input).collect());
         let whole = inputs.filter(|inputs: &Inputs| inputs.len() == self.files);
         let inputs = whole.ok_or(AirError::DamagedUdb { path, reason: "the list of files makes no sense" })?;
         Ok(self.inputs.get_or_init(|| inputs))
@@ -241,8 +243,8 @@ impl Hidden {
     pub(crate) fn publish(self) -> Result<(), AirError> {
         let (hidden, folder) = (&self.draft.folder, &self.snapshot.folder);
         self.draft.sync()?;
-        write_durably(&hidden.join(INPUTS), write_inputs(self.snapshot.inputs()?).as_bytes())?;
-        write_durably(&hidden.join(MANIFEST), write_manifest(&self.snapshot).as_bytes())?;
+        write_durably(&hidden.join(INPUTS), sealed(write_inputs(self.snapshot.inputs()?)).as_bytes())?;
+        write_durably(&hidden.join(MANIFEST), sealed(write_manifest(&self.snapshot)).as_bytes())?;
         std::fs::rename(hidden, folder).map_err(AirError::file("rename", hidden))?;
         folder.parent().map_or(Ok(()), sync_folder)
     }

@@ -2,34 +2,37 @@
 //!
 //! ```text
 //! records  one a user, see `record`
-//! index    every two kilobytes or so: a user's id (length, bytes), how far its record is from the last one named
-//! expiry   for each class: entries × (last_ms i64, place of the user's record u32), sorted: whose runs end when
+//! expiry   whose runs end when, see `expiry`
+//! index    every two kilobytes or so: a user's id (length, bytes), how far its record is from the last one named, check
+//!          u32 of the records from there to the next one named
+//! heads    of the blocks of the expiry list
 //! footer   entries of each class u64, magic, base_ms, first_last_ms, last_last_ms, users, lengths of records and index,
-//!          classes
+//!          classes, check u64 of index and heads, check u64 of the footer
 //! ```
 //!
 //! A snapshot has several such files, and a copy of a recent chunk is one. Numbers of the index are varints, all others
-//! little-endian.
+//! little-endian. Whatever is read is checked before it is believed: the footer, the index with the heads, and of the
+//! rest each piece that is read as a whole.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use datafusion::arrow::buffer::Buffer;
 
-use super::record::{Entry, Garbled, read_entries, read_id, read_number, read_record, skip_entries};
+use super::expiry::{self, Expiry, ExpiryIndex};
+use super::hash::stable_hash;
+use super::record::{Entry, Garbled, read_entries, read_id, read_record, skip_entries};
 use super::users_index::UsersIndex;
 use crate::error::AirError;
 use crate::merge::{Block, User};
 
-pub(super) const MAGIC: [u8; 8] = *b"NTUSERS3";
-const EXPIRY: usize = 12;
-/// Magic, base, two bounds, users, two lengths, number of classes.
-const TAIL: usize = 8 * 8;
-/// A record is first read as if it were no longer than this.
-const RECORD_BYTES: usize = 512;
+pub(super) const MAGIC: [u8; 8] = *b"NTUSERS4";
+/// Magic, base, two bounds, users, two lengths, number of classes, two checks.
+const TAIL: usize = 10 * 8;
 
 /// Reads a file of users, as little of it as it can.
 #[derive(Debug)]
@@ -42,8 +45,18 @@ pub(crate) struct UsersFile {
     users: usize,
     records_len: u64,
     index_len: usize,
+    index_check: u64,
     /// Entries of each class.
     expiry: Vec<usize>,
+    /// Read when it is asked for.
+    index: OnceLock<Index>,
+}
+
+/// What is where.
+#[derive(Debug)]
+struct Index {
+    users: UsersIndex,
+    expiry: ExpiryIndex,
 }
 
 impl UsersFile {
@@ -62,23 +75,25 @@ impl UsersFile {
         if tail[..8] != MAGIC {
             return Err(damaged("it does not end as such a file must"));
         }
-        let [base_ms, low, high, users, records_len, index_len, classes] =
-            [1, 2, 3, 4, 5, 6, 7].map(|at| int_at(&tail, at));
-        let [users, records_len, index_len, classes] = [users, records_len, index_len, classes].map(|n| n as u64);
-        if users > length || classes > 256 {
+        let [base_ms, low, high] = [1, 2, 3].map(|at| int_at(&tail, at));
+        let [users, records_len, index_len, classes, index_check, check] =
+            [4, 5, 6, 7, 8, 9].map(|at| int_at(&tail, at) as u64);
+        if classes > 256 {
             return Err(damaged("its footer makes no sense"));
         }
-        let counts_at = tail_at.checked_sub(classes * 8).ok_or_else(too_short)?;
-        let counts = read(&file, path, counts_at, classes as usize * 8)?;
-        let expiry: Vec<usize> = (0..classes as usize).map(|class| int_at(&counts, class) as usize).collect();
-        let expiry_len =
-            expiry.iter().try_fold(0_u64, |sum, &count| sum.checked_add((count as u64).checked_mul(EXPIRY as u64)?));
-        let whole = expiry_len.and_then(|expiry| records_len.checked_add(index_len)?.checked_add(expiry));
-        if whole != Some(counts_at) {
+        let footer_at = tail_at.checked_sub(classes * 8).ok_or_else(too_short)?;
+        let footer = read(&file, path, footer_at, classes as usize * 8 + TAIL - 8)?;
+        if stable_hash(&footer) != check {
+            return Err(damaged("its footer is not what was written"));
+        }
+        let expiry: Vec<usize> = (0..classes as usize).map(|class| int_at(&footer, class) as usize).collect();
+        let whole = records_len + index_len + (expiry::list_bytes(&expiry) + expiry::head_bytes(&expiry)) as u64;
+        if whole != footer_at {
             return Err(damaged("its parts do not add up"));
         }
         let (users, index_len) = (users as usize, index_len as usize);
-        Ok(Self { file, path: path.to_owned(), base_ms, bounds: (low, high), users, records_len, index_len, expiry })
+        let (path, bounds, index) = (path.to_owned(), (low, high), OnceLock::new());
+        Ok(Self { file, path, base_ms, bounds, users, records_len, index_len, index_check, expiry, index })
     }
 
     /// How many users there are.
@@ -93,24 +108,24 @@ impl UsersFile {
 
     /// The id of the first user; there must be one.
     pub(crate) fn first_id(&self) -> Result<Vec<u8>, AirError> {
-        self.id_at(0)
+        let first = self.index()?.users.first_id().map(<[u8]>::to_vec);
+        first.ok_or_else(|| self.damaged("it has no users"))
     }
 
-    /// Reads the index.
-    pub(crate) fn index(&self) -> Result<UsersIndex, AirError> {
-        let bytes = self.read(self.records_len, self.index_len)?;
-        UsersIndex::read(&bytes, self.records_len).map_err(|Garbled| self.damaged("its index is garbled"))
+    /// The steps of the index from one on whose records take so many bytes, but at least one while any are left.
+    pub(super) fn steps_from(&self, step: usize, bytes: u64) -> Result<Range<usize>, AirError> {
+        Ok(self.index()?.users.steps_from(step, bytes))
     }
 
     /// Reads all users in order: `each` gets the id, and the entries.
     pub(crate) fn scan(&self, each: impl FnMut(&[u8], &[Entry])) -> Result<(), AirError> {
-        let bytes = self.read(0, self.records_len as usize)?;
+        let bytes = self.read_all()?;
         self.records(&bytes, each)
     }
 
     /// Reads the ids of all users in order.
     pub(crate) fn scan_ids(&self, mut each: impl FnMut(&[u8])) -> Result<(), AirError> {
-        let bytes = self.read(0, self.records_len as usize)?;
+        let bytes = self.read_all()?;
         let mut rest = bytes.as_slice();
         while !rest.is_empty() {
             let id = read_id(&mut rest).and_then(|id| skip_entries(&mut rest).map(|()| id));
@@ -119,9 +134,11 @@ impl UsersFile {
         Ok(())
     }
 
-    /// Reads the records that lie between two places of the index.
-    pub(super) fn block(&self, places: Range<u64>) -> Result<Option<Block>, AirError> {
-        let bytes = Buffer::from_vec(self.read(places.start, (places.end - places.start) as usize)?);
+    /// Reads the records of some steps of the index.
+    pub(super) fn block(&self, steps: Range<usize>) -> Result<Option<Block>, AirError> {
+        let mut bytes = Vec::new();
+        self.read_steps(steps, &mut bytes)?;
+        let bytes = Buffer::from_vec(bytes);
         // An entry takes about ten bytes.
         let (mut users, mut entries) = (Vec::new(), Vec::with_capacity(bytes.len() / 10));
         let position = |length: usize| u32::try_from(length).expect("a block is small");
@@ -140,11 +157,9 @@ impl UsersFile {
 
     /// Reads the users among `wanted`, which is in rising order: `each` gets their places in it, and the entries.
     pub(crate) fn look_up(&self, wanted: &[&[u8]], mut each: impl FnMut(usize, &[Entry])) -> Result<(), AirError> {
-        let (index, mut entries) = (self.index()?, Vec::new());
-        let mut bytes = Vec::new();
-        for (range, wanted_here) in index.spans_of(wanted) {
-            bytes.resize((range.end - range.start) as usize, 0);
-            read_into(&self.file, &self.path, range.start, &mut bytes)?;
+        let (mut bytes, mut entries) = (Vec::new(), Vec::new());
+        for (steps, wanted_here) in self.index()?.users.spans_of(wanted) {
+            self.read_steps(steps, &mut bytes)?;
             let mut rest = bytes.as_slice();
             let mut looked_for = wanted_here;
             while !rest.is_empty() && !looked_for.is_empty() {
@@ -168,36 +183,32 @@ impl UsersFile {
 
     /// The ids of the users who have a last run of `class` that ends in `(after_ms, until_ms]`.
     pub(crate) fn ending_in(&self, class: u8, after_ms: i64, until_ms: i64) -> Result<Vec<Vec<u8>>, AirError> {
-        let before: usize = self.expiry[..usize::from(class)].iter().sum();
-        let begin = self.records_len + (self.index_len + before * EXPIRY) as u64;
-        let from = self.first_ending_after(begin, self.expiry[usize::from(class)], after_ms)?;
-        let to = self.first_ending_after(begin, self.expiry[usize::from(class)], until_ms)?;
-        let bytes = self.read(begin + (from * EXPIRY) as u64, to.saturating_sub(from) * EXPIRY)?;
-        let offset = |entry: &[u8]| u32::from_le_bytes(entry[8..].try_into().expect("four bytes"));
-        let offsets: BTreeSet<u32> = bytes.chunks_exact(EXPIRY).map(offset).collect();
-        offsets.into_iter().map(|offset| self.id_at(u64::from(offset))).collect()
+        let mut places = BTreeSet::new();
+        for block in self.index()?.expiry.blocks(class, after_ms, until_ms) {
+            let bytes =
+                self.read(self.records_len + block.range.start, (block.range.end - block.range.start) as usize)?;
+            let ends = block.read(&bytes).ok_or_else(|| self.damaged("its expiry list is not what was written"))?;
+            let ends = ends.filter(|end| end.last_ms > after_ms && end.last_ms <= until_ms);
+            places.extend(ends.map(|end: Expiry| end.place));
+        }
+        self.ids_at(&places)
     }
 
-    fn first_ending_after(&self, begin: u64, entries: usize, after_ms: i64) -> Result<usize, AirError> {
-        let (mut low, mut high) = (0, entries);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let bytes = self.read(begin + (middle * EXPIRY) as u64, 8)?;
-            if int_at(&bytes, 0) <= after_ms { low = middle + 1 } else { high = middle }
+    /// The ids of the users whose records begin at these places.
+    fn ids_at(&self, places: &BTreeSet<u32>) -> Result<Vec<Vec<u8>>, AirError> {
+        let index = &self.index()?.users;
+        let garbled = |Garbled| self.damaged("a record is garbled");
+        let (mut read, mut bytes, mut ids) = (None, Vec::new(), Vec::with_capacity(places.len()));
+        for place in places.iter().copied().map(u64::from) {
+            let step = index.step_of(place).map_err(garbled)?;
+            if read != Some(step) {
+                self.read_steps(step..step + 1, &mut bytes)?;
+                read = Some(step);
+            }
+            let mut record = &bytes[(place - index.places_of(step..step + 1).start) as usize..];
+            ids.push(read_id(&mut record).map_err(garbled)?.to_vec());
         }
-        Ok(low)
-    }
-
-    fn id_at(&self, offset: u64) -> Result<Vec<u8>, AirError> {
-        let left = self.records_len.saturating_sub(offset) as usize;
-        let mut bytes = self.read(offset, left.min(RECORD_BYTES))?;
-        if let Ok(id) = read_id(&mut bytes.as_slice()) {
-            return Ok(id.to_vec());
-        }
-        // A very long id.
-        let length = read_number(&mut bytes.as_slice()).ok().and_then(|length| usize::try_from(length).ok());
-        bytes = self.read(offset, length.unwrap_or(left).saturating_add(10).min(left))?;
-        read_id(&mut bytes.as_slice()).map(<[u8]>::to_vec).map_err(|Garbled| self.damaged("a record is garbled"))
+        Ok(ids)
     }
 
     fn records(&self, mut bytes: &[u8], mut each: impl FnMut(&[u8], &[Entry])) -> Result<(), AirError> {
@@ -209,6 +220,38 @@ impl UsersFile {
             each(id, &entries);
         }
         Ok(())
+    }
+
+    /// The index, read once.
+    fn index(&self) -> Result<&Index, AirError> {
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let at = self.records_len + expiry::list_bytes(&self.expiry) as u64;
+        let bytes = self.read(at, self.index_len + expiry::head_bytes(&self.expiry))?;
+        if stable_hash(&bytes) != self.index_check {
+            return Err(self.damaged("its index is not what was written"));
+        }
+        let (users, heads) = bytes.split_at(self.index_len);
+        let users = UsersIndex::read(users, self.records_len);
+        let users = users.map_err(|Garbled| self.damaged("its index is garbled"))?;
+        let expiry = ExpiryIndex::read(&self.expiry, heads);
+        Ok(self.index.get_or_init(|| Index { users, expiry }))
+    }
+
+    /// Reads all records.
+    fn read_all(&self) -> Result<Vec<u8>, AirError> {
+        let mut bytes = Vec::new();
+        self.read_steps(0..self.index()?.users.steps(), &mut bytes).map(|()| bytes)
+    }
+
+    /// Replaces `bytes` by the records of some steps of the index.
+    fn read_steps(&self, steps: Range<usize>, bytes: &mut Vec<u8>) -> Result<(), AirError> {
+        let index = &self.index()?.users;
+        let places = index.places_of(steps.clone());
+        bytes.resize((places.end - places.start) as usize, 0);
+        read_into(&self.file, &self.path, places.start, bytes)?;
+        if index.is_whole(steps, bytes) { Ok(()) } else { Err(self.damaged("its records are not what was written")) }
     }
 
     fn damaged(&self, reason: &'static str) -> AirError {
@@ -313,6 +356,24 @@ mod tests {
         for kept in [0, 10, whole.len() / 2, whole.len() - 1] {
             std::fs::write(&path, &whole[..kept]).unwrap();
             assert!(matches!(UsersFile::open(&path), Err(AirError::DamagedUdb { .. })), "{kept} bytes");
+        }
+        let mut random = fastrand::Rng::with_seed(5);
+        let read = || -> Result<_, AirError> {
+            let (file, mut all) = (UsersFile::open(&path)?, Vec::new());
+            file.scan(|id, entries| all.push((id.to_vec(), entries.to_vec())))?;
+            let ids: Vec<&[u8]> = all.iter().step_by(7).map(|(id, _)| id.as_slice()).collect();
+            let mut found = Vec::new();
+            file.look_up(&ids, |at, entries| found.push((at, entries.to_vec())))?;
+            Ok((found, file.ending_in(1, i64::MIN, i64::MAX)?, file.users(), file.first_id()?))
+        };
+        std::fs::write(&path, &whole).unwrap();
+        read().unwrap();
+        for _ in 0..500 {
+            let mut bytes = whole.clone();
+            let at = random.usize(0..bytes.len());
+            bytes[at] ^= random.u8(1..);
+            std::fs::write(&path, bytes).unwrap();
+            assert!(matches!(read(), Err(AirError::DamagedUdb { .. })), "byte {at}");
         }
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(UsersFile::open(&path), Err(AirError::DamagedUdb { .. })));

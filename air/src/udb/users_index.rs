@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::hash::check;
 use super::record::{Garbled, read_id, read_number};
 
 /// So much of a file is passed over rather than read, to save a call.
@@ -17,6 +18,8 @@ pub(crate) struct UsersIndex {
     ends: Vec<u32>,
     /// Where each record begins; the last is where they all end.
     places: Vec<u64>,
+    /// The check of the bytes from each place to the next.
+    checks: Vec<u32>,
 }
 
 impl UsersIndex {
@@ -29,36 +32,74 @@ impl UsersIndex {
             index.ends.push(u32::try_from(index.ids.len()).map_err(|_| Garbled)?);
             place = place.checked_add(read_number(&mut bytes)?).filter(|place| *place < records_len).ok_or(Garbled)?;
             index.places.push(place);
+            let (check, rest) = bytes.split_first_chunk().ok_or(Garbled)?;
+            index.checks.push(u32::from_le_bytes(*check));
+            bytes = rest;
         }
         index.places.push(records_len);
         Ok(index)
     }
 
-    /// Where records begin, and at the end where they end.
-    pub(crate) fn places(&self) -> &[u64] {
-        &self.places
+    /// How many steps there are: the records from one place to the next.
+    pub(super) fn steps(&self) -> usize {
+        self.checks.len()
     }
 
-    /// Ranges of the file in which those of the `wanted` ids stand that are there, and which these are. Both rise.
-    pub(super) fn spans_of(&self, wanted: &[&[u8]]) -> Vec<(Range<u64>, Range<usize>)> {
-        let mut spans: Vec<(Range<u64>, Range<usize>)> = Vec::new();
+    /// The first id, if there is any.
+    pub(super) fn first_id(&self) -> Option<&[u8]> {
+        (self.steps() > 0).then(|| self.id(0))
+    }
+
+    /// Where the records of some steps lie.
+    pub(super) fn places_of(&self, steps: Range<usize>) -> Range<u64> {
+        self.places[steps.start]..self.places[steps.end]
+    }
+
+    /// The step in which a record begins.
+    pub(super) fn step_of(&self, place: u64) -> Result<usize, Garbled> {
+        let step = self.places.partition_point(|begin| *begin <= place).checked_sub(1);
+        step.filter(|step| *step < self.steps()).ok_or(Garbled)
+    }
+
+    /// The steps from one on that take so many bytes, but at least one while any are left.
+    pub(super) fn steps_from(&self, step: usize, bytes: u64) -> Range<usize> {
+        let mut end = step;
+        while end < self.steps() && (end == step || self.places[end + 1] - self.places[step] <= bytes) {
+            end += 1;
+        }
+        step..end
+    }
+
+    /// Whether these bytes are what was written for some steps.
+    pub(super) fn is_whole(&self, steps: Range<usize>, mut bytes: &[u8]) -> bool {
+        steps.into_iter().all(|step| {
+            let (one, rest) = bytes.split_at((self.places[step + 1] - self.places[step]) as usize);
+            bytes = rest;
+            check(one) == self.checks[step]
+        })
+    }
+
+    /// Steps in which those of the `wanted` ids stand that are there, and which these are. Both rise.
+    pub(super) fn spans_of(&self, wanted: &[&[u8]]) -> Vec<(Range<usize>, Range<usize>)> {
+        let mut spans: Vec<(Range<usize>, Range<usize>)> = Vec::new();
         let mut step = 0;
         for (at, id) in wanted.iter().enumerate() {
             step = self.last_not_above(id, step);
             if self.ends.is_empty() || self.id(step) > *id {
                 continue;
             }
-            let range = self.places[step]..self.places[step + 1];
+            let Range { start, end } = self.places_of(step..step + 1);
             match spans.last_mut() {
                 Some((last, here))
-                    if range.start <= last.end + SPAN_GAP_BYTES && range.end - last.start <= SPAN_BYTES =>
+                    if start <= self.places[last.end] + SPAN_GAP_BYTES
+                        && end - self.places[last.start] <= SPAN_BYTES =>
                 {
-                    last.end = range.end;
+                    last.end = step + 1;
                     here.end = at + 1;
                 }
-                // The one record that is longer than a span may hold several that are wanted.
-                Some((last, here)) if *last == range => here.end = at + 1,
-                _ => spans.push((range, at..at + 1)),
+                // The one step that is longer than a span may hold several that are wanted.
+                Some((last, here)) if *last == (step..step + 1) => here.end = at + 1,
+                _ => spans.push((step..step + 1, at..at + 1)),
             }
         }
         spans

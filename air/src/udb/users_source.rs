@@ -1,6 +1,5 @@
 //! Files of users as a source to merge.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,8 +12,8 @@ use crate::merge::{Block, Source};
 /// Records of so many bytes make a block.
 const BLOCK_BYTES: u64 = 96 << 10;
 
-/// A file, and a range of it.
-type Place = (Arc<UsersFile>, Range<u64>);
+/// A file, and steps of its index.
+type Place = (Arc<UsersFile>, Range<usize>);
 
 type Files = Box<dyn Iterator<Item = Result<Arc<UsersFile>, AirError>> + Send>;
 
@@ -22,51 +21,43 @@ type Files = Box<dyn Iterator<Item = Result<Arc<UsersFile>, AirError>> + Send>;
 pub(crate) struct UsersSource {
     files: Files,
     file: Option<Arc<UsersFile>>,
-    /// Places of the present file, in steps to be read; the first is where the next block begins.
-    places: VecDeque<u64>,
+    /// The step of its index with which the next block begins.
+    step: usize,
 }
 
 impl UsersSource {
     /// Of some files.
     pub(crate) fn new(files: Vec<Arc<UsersFile>>) -> Self {
-        Self { files: Box::new(files.into_iter().map(Ok)), file: None, places: VecDeque::new() }
+        Self { files: Box::new(files.into_iter().map(Ok)), file: None, step: 0 }
     }
 
     /// Of a snapshot, whose parts are opened in turn.
     pub(crate) fn of_snapshot(snapshot: &Arc<Snapshot>) -> Self {
         let snapshot = Arc::clone(snapshot);
         let files = (0..snapshot.parts).map(move |part| snapshot.part(part));
-        Self { files: Box::new(files), file: None, places: VecDeque::new() }
+        Self { files: Box::new(files), file: None, step: 0 }
     }
 
-    /// Where the next block lies in which file.
-    fn next_place(&mut self) -> Result<Option<Place>, AirError> {
+    /// Which steps of which file are the next block.
+    fn next_steps(&mut self) -> Result<Option<Place>, AirError> {
         loop {
-            if let (Some(file), Some(begin)) = (&self.file, self.places.pop_front()) {
-                let mut end = begin;
-                while let Some(place) = self.places.front().copied()
-                    && (end == begin || place - begin <= BLOCK_BYTES)
-                {
-                    end = place;
-                    self.places.pop_front();
-                }
-                if end > begin {
-                    // The next block begins where this one ends.
-                    self.places.push_front(end);
-                    return Ok(Some((Arc::clone(file), begin..end)));
+            if let Some(file) = &self.file {
+                let steps = file.steps_from(self.step, BLOCK_BYTES)?;
+                if !steps.is_empty() {
+                    self.step = steps.end;
+                    return Ok(Some((Arc::clone(file), steps)));
                 }
             }
             let Some(file) = self.files.next().transpose()? else { return Ok(None) };
-            self.places = file.index()?.places().iter().copied().collect();
-            self.file = Some(file);
+            (self.file, self.step) = (Some(file), 0);
         }
     }
 }
 
 impl Source for UsersSource {
     fn next(&mut self) -> Result<Option<Block>, AirError> {
-        while let Some((file, range)) = self.next_place()? {
-            let block = file.block(range)?;
+        while let Some((file, steps)) = self.next_steps()? {
+            let block = file.block(steps)?;
             if block.is_some() {
                 return Ok(block);
             }
