@@ -19,7 +19,7 @@ use neartime_engine::FeatureTable;
 use neartime_model::{Fence, Instant, Span};
 
 use crate::config::{AirConfig, Order};
-use crate::count::GroupsOf;
+use crate::count::{Counts, GroupsOf};
 use crate::durable::Syncs;
 use crate::error::AirError;
 use crate::input::{FeatureFiles, IntervalReader, Known, Listed};
@@ -107,7 +107,6 @@ impl Refresh<'_> {
             None => self.recount(&listed, snapshots, BTreeMap::new())?,
         };
         let Refreshed { state, inputs, .. } = &mut refreshed;
-        state.names = self.dictionary.sizes();
         inputs.extend(state.recent.iter().map(|(path, recent)| (path.clone(), recent.known)));
         Ok(refreshed)
     }
@@ -204,15 +203,26 @@ impl Refresh<'_> {
         listed: &[Listed],
         snapshots: Vec<Arc<Snapshot>>,
     ) -> Result<Refreshed, AirError> {
-        let State { as_of, rules, base: base_name, recent: mut before, counts, names } = state;
-        let end = base.as_ref().map(|base| base.end);
-        let after = self.copies(listed, end, &mut before)?;
+        let State { as_of: from, rules, base: base_name, recent: mut before, counts, .. } = state;
+        let after = self.copies(listed, base.as_ref().map(|base| base.end), &mut before)?;
         let files = touched::Files {
             base: base.clone(),
             before: self.open(before.values())?,
             both: self.open(after.kept.values())?,
             after: self.open(after.made.values())?,
         };
+        let (counts, work) = self.move_on(files, counts, from)?;
+        let CaughtUp { latest, hidden, .. } = self.catch_up(listed, snapshots, None)?;
+        // That pass reads files again, which may have got new names meanwhile.
+        let names = self.dictionary.sizes();
+        let counts = counts.widen(names[0], names[1]);
+        let state = State { as_of: self.as_of, rules, base: base_name, names, recent: after.all(), counts };
+        let (state, base) = self.lean_on(latest, base, state)?;
+        Ok(Refreshed { state, hidden, inputs: inputs_of(base.as_deref())?, work })
+    }
+
+    /// Brings counts as of `from` up to the instant: counts the touched users, or all if those are too many.
+    fn move_on(&self, files: touched::Files, counts: Counts, from: Instant) -> Result<(Counts, Work), AirError> {
         let ([segments, sites, _], mut groups) = (self.dictionary.sizes(), GroupsOf::new());
         self.counting().grouping.learn(&mut groups, &self.dictionary);
         let touch = touched::Touch {
@@ -222,34 +232,36 @@ impl Refresh<'_> {
             sizes: [segments, sites, self.group_names.len()],
             groups: &groups,
             order: self.config.order,
-            from: as_of,
+            from,
             to: self.as_of,
         };
-        let of_base = base.as_ref().map_or(0, |base| base.users);
-        let users: usize = of_base + files.both.iter().map(|file| file.users()).sum::<usize>();
-        let (counts, work) = match touch.changes(self.effort.threads, users / TOUCHED_SHARE)? {
-            Some(changes) => {
-                let mut counts = counts.widen(segments, sites);
-                changes.differences.iter().for_each(|difference| counts.absorb(difference));
-                (counts, Work::Touched(changes.touched))
-            }
-            None => {
-                let recent = [files.both, files.after].concat();
-                (self.count_all(base.as_ref(), recent)?, Work::Everyone)
-            }
+        let of_base = files.base.as_ref().map_or(0, |base| base.users);
+        let users = of_base + files.both.iter().map(|file| file.users()).sum::<usize>();
+        let Some(changes) = touch.changes(self.effort.threads, users / TOUCHED_SHARE)? else {
+            let recent = [files.both, files.after].concat();
+            return Ok((self.count_all(files.base.as_ref(), recent)?, Work::Everyone));
         };
-        let mut state = State { as_of: self.as_of, rules, base: base_name, names, recent: after.all(), counts };
-        let CaughtUp { latest, hidden, .. } = self.catch_up(listed, snapshots, None)?;
-        let base = match latest {
-            Some(latest) if latest.end + SETTLE <= self.as_of && holds_the_same(&latest, base.as_deref(), &state)? => {
-                state.base = latest.name();
-                let inputs = latest.inputs()?;
-                state.recent.retain(|path, _| !inputs.contains_key(path));
-                Some(latest)
-            }
-            _ => base,
-        };
-        Ok(Refreshed { state, hidden, inputs: inputs_of(base.as_deref())?, work })
+        let mut counts = counts.widen(segments, sites);
+        changes.differences.iter().for_each(|difference| counts.absorb(difference));
+        Ok((counts, Work::Touched(changes.touched)))
+    }
+
+    /// Lets the state lean on the latest snapshot instead of `base`, once that has settled and says the same. Also
+    /// tells which of the two it leans on.
+    fn lean_on(
+        &self,
+        latest: Option<Arc<Snapshot>>,
+        base: Option<Arc<Snapshot>>,
+        mut state: State,
+    ) -> Result<(State, Option<Arc<Snapshot>>), AirError> {
+        let Some(latest) = latest.filter(|latest| latest.end + SETTLE <= self.as_of) else { return Ok((state, base)) };
+        if !holds_the_same(&latest, base.as_deref(), &state)? {
+            return Ok((state, base));
+        }
+        state.base = latest.name();
+        let inputs = latest.inputs()?;
+        state.recent.retain(|path, _| !inputs.contains_key(path));
+        Ok((state, Some(latest)))
     }
 
     /// Counts all users; `copied` are copies of files that may be of use.
@@ -268,7 +280,7 @@ impl Refresh<'_> {
             as_of: self.as_of,
             rules: self.rules(),
             base: base.as_ref().map(|base| base.name()).unwrap_or_default(),
-            names: [0; 3],
+            names: self.dictionary.sizes(),
             recent: copies,
             counts: counts.expect("counts were asked for"),
         };

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
-use neartime_model::{FeatureName, Instant, Span};
+use neartime_model::{Chunk, FeatureName, Instant, Span};
 
 use super::naive::{cells_of, count};
-use super::world::{World, plain_config};
-use crate::{Groups, UdbTable, Work};
+use super::world::{Row, World, plain_config};
+use crate::{Groups, Progress, Stage, UdbTable, Work};
 
 /// Noon of a day of August 2018, in seconds.
 fn noon(day: i64) -> i64 {
@@ -148,4 +148,36 @@ async fn runs_that_nothing_can_reach_any_more_are_dropped() {
         let rows = SessionContext::new().read_table(Arc::new(table)).unwrap().count().await.unwrap();
         assert_eq!(rows, items, "at the beginning of day {day}");
     }
+}
+
+#[tokio::test]
+async fn a_file_may_get_new_names_while_its_day_is_made_into_a_snapshot() {
+    let mut world = five_days().await;
+    world.write_secs("segments", &[("c", "1", noon(6), noon(6))]);
+    world.write_secs("sites", &[("c", "x", noon(6) + 5, noon(6) + 5)]);
+    let expected = count(&world.files, &world.air.config, &Groups::All, midnight(7));
+    let is_new = |key: &&(String, Chunk, String)| key.0 == "user_sites" && key.1.start() >= midnight(6);
+    let (key, rows) =
+        world.files.iter().find(|(key, _)| is_new(key)).map(|(k, rows)| (k.clone(), rows.clone())).unwrap();
+    let table = Arc::clone(&world.air.config.sites[0].table);
+    let path = world.path(&table, key.1, &key.2);
+    let first = std::fs::read(&path).unwrap();
+    let renamed =
+        rows.into_iter().flat_map(|row| ["new", "newer"].map(|item| Row { item: item.to_owned(), ..row.clone() }));
+    world.write(&table, key.1, &key.2, 2, renamed.collect());
+    let second = path.with_extension("second");
+    std::fs::rename(&path, &second).unwrap();
+    std::fs::write(&path, first).unwrap();
+    // Both files are copied, and then read again for the snapshot: in between, one of them is replaced.
+    let mut air = world.air.clone();
+    air.progress = Progress::new(move |stage| {
+        if stage == Stage::Reading(2, 2) && second.exists() {
+            std::fs::rename(&second, &path).unwrap();
+        }
+    });
+    let report = air.compute(midnight(7), world.fence()).await.unwrap();
+    assert!(matches!(report.work, Work::Touched(_)));
+    assert_eq!(cells_of(&report), expected);
+    let next = world.compute(midnight(7) + Span::from_mins(60)).await;
+    assert_eq!(cells_of(&next), count(&world.files, &world.air.config, &Groups::All, next.as_of));
 }
