@@ -70,9 +70,9 @@ impl Users for Fold {
     }
 
     fn count(&self) -> Result<Counts, AirError> {
-        let mut folder = Folder::new(self);
-        self.users.work(|window| folder.fold(&window))?;
-        Ok(folder.counts)
+        let mut folding = Folding::new(self);
+        self.users.work(|window| folding.fold(&window))?;
+        Ok(folding.counts)
     }
 }
 
@@ -96,7 +96,7 @@ impl Grouping {
 }
 
 /// What one thread needs to fold users.
-struct Folder<'a> {
+struct Folding<'a> {
     fold: &'a Fold,
     settler: Settler,
     groups: GroupsOf,
@@ -118,7 +118,7 @@ struct Kept {
     ends: Vec<(u8, i64)>,
 }
 
-impl<'a> Folder<'a> {
+impl<'a> Folding<'a> {
     fn new(fold: &'a Fold) -> Self {
         let settler = Settler::new(&fold.lanes);
         let (reach, dying) = match &fold.keeping {
