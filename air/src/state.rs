@@ -11,7 +11,7 @@ use crate::error::AirError;
 use crate::input::{FileId, Known};
 use crate::udb::{Garbled, read_number, stable_hash, write_number};
 
-const MAGIC: &[u8] = b"NTAIR002";
+const MAGIC: &[u8] = b"NTAIR003";
 
 /// A file after the snapshot, and the copy of its intervals.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl State {
         write_text(&mut out, &self.base);
         self.names.iter().for_each(|&size| write_number(&mut out, size as u64));
         write_number(&mut out, self.recent.len() as u64);
-        for (path, Recent { known: Known { id, order }, copy }) in &self.recent {
+        for (path, Recent { known: Known { id, order, content }, copy }) in &self.recent {
             write_text(&mut out, path);
             write_text(&mut out, copy);
             write_number(&mut out, id.size_bytes);
@@ -67,6 +67,7 @@ impl State {
             write_number(&mut out, id.tag);
             write_number(&mut out, u64::from(order.version.0));
             write_signed(&mut out, order.generation.0);
+            write_number(&mut out, *content);
         }
         self.counts.write(&mut out);
         out.extend(stable_hash(&out).to_le_bytes());
@@ -92,7 +93,8 @@ impl State {
             let id = FileId { size_bytes, modified_ns, tag: read_number(rest)? };
             let version = FeatureVersion(read_small(rest)?);
             let order = ContentOrder { version, generation: Generation(read_signed(rest)?) };
-            recent.insert(path, Recent { known: Known { id, order }, copy });
+            let known = Known { id, order, content: read_number(rest)? };
+            recent.insert(path, Recent { known, copy });
         }
         let counts = Counts::read(rest)?;
         Ok(Self { as_of, rules, base, names, recent, counts })
@@ -145,6 +147,7 @@ mod tests {
         let known = Known {
             id: FileId { size_bytes: 5, modified_ns: -1, tag: 77 },
             order: ContentOrder { version: FeatureVersion(1), generation: Generation(2) },
+            content: u64::MAX,
         };
         let state = State {
             as_of: Instant::from_micros(-5),

@@ -1,7 +1,7 @@
 //! The files of membership features: what tells one content from another, and how a directory of them is listed.
 
 use std::fs::{File, Metadata};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use neartime_engine::FeatureTable;
@@ -36,7 +36,12 @@ pub(crate) struct Listed {
 pub(crate) struct Known {
     pub(crate) id: FileId,
     pub(crate) order: ContentOrder,
+    /// See [`content_of`].
+    pub(crate) content: u64,
 }
+
+/// So much of a file is hashed at a time.
+const PIECE_BYTES: u64 = 64 << 10;
 
 impl FileId {
     pub(crate) fn of(metadata: &Metadata) -> Self {
@@ -54,6 +59,22 @@ impl FileId {
         };
         Self { size_bytes: meta.size, modified_ns: 0, tag: stable_hash(version.as_bytes()) }
     }
+}
+
+/// A hash of all bytes of the file of this `path`. Two files of one order may differ: a feature can be computed anew
+/// from columns that were read wrongly before, or under a task database that begins again.
+pub(crate) fn content_of(path: &str, file: &File, size_bytes: u64) -> Result<u64, AirError> {
+    // Each piece is hashed behind the hash of those before it.
+    let (mut piece, mut hash) = (vec![0; 8 + size_bytes.min(PIECE_BYTES) as usize], 0_u64);
+    let mut at = 0;
+    while at < size_bytes {
+        let end = 8 + (size_bytes - at).min(PIECE_BYTES) as usize;
+        piece[..8].copy_from_slice(&hash.to_le_bytes());
+        file.read_exact_at(&mut piece[8..end], at).map_err(AirError::file("read", Path::new(path)))?;
+        hash = stable_hash(&piece[..end]);
+        at += (end - 8) as u64;
+    }
+    Ok(hash)
 }
 
 /// Opens a file; `None` if it is no longer there.

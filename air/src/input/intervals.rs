@@ -262,14 +262,6 @@ impl IntervalReader {
         }
         self.names = Some(names.clone());
     }
-
-    /// Reads only what the footer of the file of this `path` says.
-    pub(crate) fn order(path: &str, file: &File) -> Result<ContentOrder, AirError> {
-        let damaged = |source: Cause| AirError::DamagedFeature { path: path.to_owned(), source };
-        let metadata = ArrowReaderMetadata::load(file, ArrowReaderOptions::new().with_skip_arrow_metadata(true))
-            .map_err(|error| damaged(error.into()))?;
-        order_of(&metadata).map_err(damaged)
-    }
 }
 
 impl fmt::Debug for IntervalReader {

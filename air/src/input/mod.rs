@@ -5,8 +5,8 @@ mod intervals;
 mod source;
 mod store;
 
-pub(crate) use files::{FileId, Known, Listed};
-pub(crate) use intervals::{Columns, IntervalReader};
+pub(crate) use files::{FileId, Known, Listed, content_of};
+pub(crate) use intervals::Columns;
 pub(crate) use source::{FeatureReader, FeatureSource, Found};
 pub(crate) use store::FeatureFiles;
 pub use store::FeaturesPlace;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::files::{Known, Listed};
+use super::files::{Known, Listed, content_of};
 use super::intervals::{Columns, IntervalReader};
 use super::store::FeatureFiles;
 use crate::error::AirError;
@@ -57,8 +57,10 @@ impl FeatureSource {
             None => {
                 let FeatureReader { store, columns, dictionary, found, .. } = &self.reader;
                 let (file, id) = store.open(&self.path)?.ok_or(AirError::Unsettled)?;
+                // What is hashed is what is read: the handle stays with it, whatever comes to lie under the path.
+                let content = content_of(&self.path, &file, id.size_bytes)?;
                 let (reader, order) = IntervalReader::open(&self.path, file, columns, dictionary)?;
-                found.insert(&self.path, Known { id, order });
+                found.insert(&self.path, Known { id, order, content });
                 self.open.insert(reader)
             }
         };

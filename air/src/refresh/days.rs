@@ -1,5 +1,6 @@
 //! The daily snapshots: which still hold, which are missing, and how the missing ones are made.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use neartime_model::{ChunkWidth, Instant, Span};
@@ -7,7 +8,7 @@ use neartime_model::{ChunkWidth, Instant, Span};
 use super::Refresh;
 use crate::count::{Counts, count_all};
 use crate::error::AirError;
-use crate::input::{Found, Listed};
+use crate::input::{FileId, Found, Known, Listed};
 use crate::merge::{Merge, Source};
 use crate::udb::{Draft, Fold, Folder, Hidden, Keeping, Snapshot, UsersFile, UsersSource};
 
@@ -128,7 +129,11 @@ impl Refresh<'_> {
         let counts = self.pass(Pass { sources, settled_sources, keeping, counting })?;
         let mut inputs = found.take();
         if let Some(base) = base {
-            inputs.extend(base.inputs()?.iter().map(|(path, known)| (path.clone(), *known)));
+            // Files may have been replaced by the same: the next report need not look into those again.
+            let ids: HashMap<&str, FileId> = listed.iter().map(|file| (file.path.as_str(), file.id)).collect();
+            let id = |path: &String, known: &Known| ids.get(path.as_str()).copied().unwrap_or(known.id);
+            let before = base.inputs()?.iter();
+            inputs.extend(before.map(|(path, known)| (path.clone(), Known { id: id(path, known), ..*known })));
         }
         let name = Folder::name(end, self.fence);
         Ok((draft.finish(inputs, self.dictionary.sizes(), &name)?, counts))

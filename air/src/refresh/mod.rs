@@ -22,7 +22,7 @@ use crate::config::{AirConfig, Order};
 use crate::count::{Counts, GroupsOf};
 use crate::durable::Syncs;
 use crate::error::AirError;
-use crate::input::{FeatureFiles, IntervalReader, Known, Listed};
+use crate::input::{FeatureFiles, Known, Listed, content_of};
 use crate::names::Groups;
 use crate::progress::Progress;
 use crate::state::{Recent, State};
@@ -157,13 +157,17 @@ impl Refresh<'_> {
         tables
     }
 
-    /// Whether a file still has the content that was read. Only a file that was replaced is looked into.
+    /// Whether a file still has the content that was read. Only a file that was replaced is looked into: wholly, since
+    /// other content may be of the same order.
     fn is_same(&self, file: &Listed, known: &Known) -> Result<bool, AirError> {
         if file.id == known.id {
             return Ok(true);
         }
-        let (found, _) = self.store.open(&file.path)?.ok_or(AirError::Unsettled)?;
-        Ok(IntervalReader::order(&file.path, &found)? == known.order)
+        if file.id.size_bytes != known.id.size_bytes {
+            return Ok(false);
+        }
+        let (found, id) = self.store.open(&file.path)?.ok_or(AirError::Unsettled)?;
+        Ok(content_of(&file.path, &found, id.size_bytes)? == known.content)
     }
 
     /// The snapshot that the state's counts can be moved on from (`Some(None)`: without one), if they can be.
@@ -321,6 +325,6 @@ fn holds_the_same(latest: &Snapshot, base: Option<&Snapshot>, state: &State) -> 
     Ok(latest.inputs()?.iter().all(|(path, known)| {
         let counted = state.recent.get(path).map(|recent| &recent.known);
         let counted = counted.or_else(|| before.and_then(|before| before.get(path)));
-        counted.is_some_and(|counted| counted.order == known.order)
+        counted.is_some_and(|counted| counted.content == known.content)
     }))
 }

@@ -10,7 +10,7 @@ use neartime_model::{FeatureName, Instant};
 use super::Refresh;
 use super::days::Pass;
 use crate::error::AirError;
-use crate::input::{Columns, FeatureReader, FeatureSource, Found, Listed};
+use crate::input::{Columns, FeatureReader, FeatureSource, Found, Known, Listed};
 use crate::merge::{Gather, Merge, Source};
 use crate::state::Recent;
 use crate::udb::{Draft, Keeping, Records, UsersFile, UsersSource, UsersWriter};
@@ -88,7 +88,11 @@ impl Refresh<'_> {
         for file in listed.iter().filter(|file| end.is_none_or(|end| file.chunk.end() > end)) {
             match before.get(&file.path) {
                 Some(recent) if self.is_same(file, &recent.known)? => {
-                    kept.extend(before.remove_entry(&file.path));
+                    // It may have been replaced by the same: the next report need not look into it again.
+                    let known = Known { id: file.id, ..recent.known };
+                    kept.extend(
+                        before.remove_entry(&file.path).map(|(path, recent)| (path, Recent { known, ..recent })),
+                    );
                 }
                 _ => wanted.push(file),
             }

@@ -146,3 +146,24 @@ async fn what_is_lost_or_damaged_in_the_bucket_is_made_again() {
         assert_eq!(rows(&report.unwrap()), expected, "{part}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_forgets_what_it_holds_of_another_place() {
+    // Two stores with the same paths, sizes and tags, and other users on the sites.
+    let mut reports = Vec::new();
+    let folder = tempfile::tempdir().unwrap();
+    for (place, site) in [("first", "x"), ("second", "y")] {
+        let mut world = World::new(plain_config()).await;
+        world.write_secs("segments", &[("u1", "1", NOON, NOON), ("u2", "2", NOON, NOON)]);
+        world.write_secs("sites", &[("u1", site, NOON + 60, NOON + 60), ("u2", "z", NOON + 60, NOON + 60)]);
+        let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        upload(&world, objects.as_ref()).await;
+        let prefix = Path::parse(format!("{place}/udb")).unwrap();
+        let udb = UdbPlace::bucket(folder.path(), Arc::clone(&objects), prefix);
+        let air = Air { udb, ..worker(&world, &objects, "one") };
+        let report = air.compute(at(24), Fence(1)).await.unwrap();
+        assert_eq!(rows(&report), rows(&world.anew().compute(at(24), world.fence()).await.unwrap()), "{place}");
+        reports.push(rows(&report));
+    }
+    assert_ne!(reports[0], reports[1]);
+}

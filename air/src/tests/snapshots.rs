@@ -65,6 +65,26 @@ async fn the_same_content_written_again_is_no_change() {
 }
 
 #[tokio::test]
+async fn other_content_of_the_same_order_is_a_change() {
+    let mut world = five_days().await;
+    let table = Arc::clone(&world.air.config.segments[0].table);
+    world.write_secs("segments", &[("b", "2", noon(6), noon(6))]);
+    world.compute(midnight(7) - Span::from_mins(60)).await;
+    // One of the chunks after the snapshot, then one that is in it. The other item's name is as long.
+    for day in [6, 2] {
+        let of_day = |key: &&(String, Chunk, String)| key.0 == "user_segments" && key.1.start() >= midnight(day);
+        let (key, mut rows) =
+            world.files.iter().find(|(key, _)| of_day(key)).map(|(k, r)| (k.clone(), r.clone())).unwrap();
+        rows.iter_mut().for_each(|row| row.item = "3".to_owned());
+        rows.dedup_by_key(|row| row.user.clone());
+        world.write(&table, key.1, &key.2, 1, rows);
+        let report = world.compute(midnight(7) - Span::from_mins(30)).await;
+        let expected = count(&world.files, &world.air.config, &Groups::All, report.as_of);
+        assert_eq!(cells_of(&report), expected, "day {day}");
+    }
+}
+
+#[tokio::test]
 async fn a_second_report_counts_whom_something_happened_to() {
     let mut world = five_days().await;
     let quiet = world.compute(midnight(6) + Span::from_mins(120)).await;

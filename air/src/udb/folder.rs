@@ -6,7 +6,7 @@
 //! <fingerprint>/days/<day>-<fence>/manifest, 0000.users, …
 //! <fingerprint>/recent/<name>   copies of the chunks after the snapshot
 //! <fingerprint>/state           the last report's counts
-//! <fingerprint>/shared          which list in a bucket all this is a copy of, if it is one
+//! <fingerprint>/shared          of which place in a bucket, and of which list there, all this is a copy, if it is one
 //! ```
 //!
 //! Everything here can be made again from the features store; removing the folder costs time, nothing else.

@@ -11,7 +11,7 @@ use crate::config::{AirConfig, Membership, Side};
 use crate::runs::Life;
 
 /// Raised when stored files change their form: older ones are then made again.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 
 /// All lanes and classes of a configuration; a lane's or class's number is its place here.
 #[derive(Clone, Debug)]

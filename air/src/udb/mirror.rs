@@ -82,8 +82,13 @@ impl<'a> Mirror<'a> {
     async fn fetch_once(&self) -> Result<Listing, AirError> {
         let listing = self.current().await?;
         let noted = std::fs::read_to_string(self.folder.shared()).unwrap_or_default();
+        if !noted.starts_with(&self.place()) {
+            // Made from another features store perhaps, whose files may have the same names and tags.
+            self.folder.clear()?;
+            write_durably(&self.folder.shared(), self.place().as_bytes())?;
+        }
         let Some(version) = &listing.version else { return Ok(listing) };
-        if noted == note(version) {
+        if noted == self.note(version) {
             return Ok(listing);
         }
         tracing::info!(fence = listing.fence, "user database is fetched from the bucket");
@@ -91,7 +96,7 @@ impl<'a> Mirror<'a> {
         self.folder.keep_only(&wanted)?;
         let fetches = listing.files.iter().map(|(path, stored)| self.fetch_file(path, stored));
         futures::stream::iter(fetches).buffer_unordered(IN_FLIGHT).try_collect::<()>().await?;
-        write_durably(&self.folder.shared(), note(version).as_bytes())?;
+        write_durably(&self.folder.shared(), self.note(version).as_bytes())?;
         Ok(listing)
     }
 
@@ -129,7 +134,7 @@ impl<'a> Mirror<'a> {
             tracing::info!("user database of another report was put into the bucket meanwhile");
             return Ok(());
         };
-        write_durably(&self.folder.shared(), note(&version).as_bytes())?;
+        write_durably(&self.folder.shared(), self.note(&version).as_bytes())?;
         self.remove(before.files.values().filter(|stored| !listing.names(&stored.object))).await;
         if before.files.keys().next_back() != listing.files.keys().next_back() {
             self.sweep(&listing).await?;
@@ -214,6 +219,17 @@ impl<'a> Mirror<'a> {
         Ok(())
     }
 
+    /// Which bucket this is, and where in it.
+    fn place(&self) -> String {
+        format!("{}\n{}\n", self.objects, self.prefix)
+    }
+
+    /// What a folder notes of the list that it is a copy of.
+    fn note(&self, version: &UpdateVersion) -> String {
+        let [tag, version] = [&version.e_tag, &version.version].map(|text| text.as_deref().unwrap_or_default());
+        format!("{}{tag}\n{version}\n", self.place())
+    }
+
     fn key(&self, object: &str) -> Path {
         Path::parse(format!("{}/{object}", self.prefix)).expect("our own names make valid keys")
     }
@@ -251,9 +267,4 @@ impl Listing {
         };
         Some((fence, lines.map(file).collect::<Option<_>>()?))
     }
-}
-
-/// What a folder notes of the list that it is a copy of.
-fn note(version: &UpdateVersion) -> String {
-    format!("{}\n{}\n", version.e_tag.as_deref().unwrap_or_default(), version.version.as_deref().unwrap_or_default())
 }

@@ -15,7 +15,7 @@ use crate::durable::{Syncs, Unsynced, sealed, sync_folder, unsealed, write_durab
 use crate::error::AirError;
 use crate::input::{FileId, Known};
 
-const TITLE: &str = "neartime user database, form 3";
+const TITLE: &str = "neartime user database, form 4";
 const MANIFEST: &str = "manifest";
 const INPUTS: &str = "inputs";
 
@@ -278,10 +278,10 @@ fn read_manifest(text: &str, folder: &Path) -> Option<Snapshot> {
 
 fn write_inputs(inputs: &Inputs) -> String {
     let mut text = String::new();
-    for (path, Known { id, order }) in inputs {
+    for (path, Known { id, order, content }) in inputs {
         let FileId { size_bytes, modified_ns, tag } = id;
         let ContentOrder { version, generation } = order;
-        let line = writeln!(text, "{path}\t{version}\t{generation}\t{size_bytes}\t{modified_ns}\t{tag}");
+        let line = writeln!(text, "{path}\t{version}\t{generation}\t{size_bytes}\t{modified_ns}\t{tag}\t{content}");
         line.expect("writing to a String cannot fail");
     }
     text
@@ -295,7 +295,8 @@ fn read_input(line: &str) -> Option<(String, Known)> {
     let size_bytes = fields.next()?.parse().ok()?;
     let modified_ns = fields.next()?.parse().ok()?;
     let id = FileId { size_bytes, modified_ns, tag: fields.next()?.parse().ok()? };
-    fields.next().is_none().then_some((path, Known { id, order }))
+    let content = fields.next()?.parse().ok()?;
+    fields.next().is_none().then_some((path, Known { id, order, content }))
 }
 
 #[cfg(test)]
@@ -308,6 +309,7 @@ mod tests {
         let known = |generation| Known {
             id: FileId { size_bytes: 7, modified_ns: -8, tag: 9 },
             order: ContentOrder { version: FeatureVersion(2), generation: Generation(generation) },
+            content: 10,
         };
         let inputs: Inputs = [("a/year=2018/x.parquet", 3), ("b/x%2E.parquet", 1)]
             .map(|(path, generation)| (path.to_owned(), known(generation)))
