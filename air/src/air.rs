@@ -74,7 +74,7 @@ impl Air {
         let (air, runtime) = (self.clone(), Handle::current());
         let result = tokio::task::spawn_blocking(move || work(&air, runtime)).await;
         result.unwrap_or_else(|ended| match ended.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
+            Ok(panic) => Err(AirError::panicked(panic)),
             Err(_) => Err(AirError::Unsettled),
         })
     }

@@ -1,5 +1,6 @@
 //! What can go wrong, named by what the caller should do.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 
 use neartime_model::{Classify, ErrorKind, Fence};
@@ -64,6 +65,12 @@ pub enum AirError {
     /// The counting plan failed.
     #[error("cannot count the users of the report")]
     Count(#[source] datafusion::error::DataFusionError),
+    /// Something that is never expected: a mistake in the program, or a file that a library cannot bear.
+    #[error("making the report panicked: {text}")]
+    Panicked {
+        /// What the panic said.
+        text: String,
+    },
     /// The report's database did not answer, or stayed locked.
     #[error("cannot {doing} in the report's database")]
     Database {
@@ -92,6 +99,14 @@ pub enum AirError {
 }
 
 impl AirError {
+    pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Self {
+        let text = match panic.downcast::<String>() {
+            Ok(text) => *text,
+            Err(panic) => panic.downcast_ref::<&str>().copied().unwrap_or("without a word").to_owned(),
+        };
+        Self::Panicked { text }
+    }
+
     pub(crate) fn file(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::File { doing, path: path.to_owned(), source }
     }
@@ -115,6 +130,7 @@ impl Classify for AirError {
             | Self::DamagedFeature { .. }
             | Self::DamagedUdb { .. }
             | Self::Count(_)
+            | Self::Panicked { .. }
             | Self::Staged { .. }
             | Self::Superseded { .. } => ErrorKind::Failed,
         }

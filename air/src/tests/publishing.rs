@@ -102,6 +102,17 @@ async fn a_report_whose_user_database_cannot_be_kept_is_live_all_the_same() {
 }
 
 #[tokio::test]
+async fn a_panic_is_an_error_that_tells_it() {
+    let world = world(10).await;
+    let mut air = world.air.clone();
+    air.progress = Progress::new(|stage| panic!("at {stage}"));
+    let error = air.run(as_of(), Fence(7)).await.unwrap_err();
+    assert!(matches!(&error, AirError::Panicked { text } if text.contains("at reading features")), "{error}");
+    // Nothing is held: the next run is as any other.
+    world.air.run(as_of(), Fence(8)).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_older_fence_never_replaces_a_newer_one() {
     let world = world(10).await;
     world.air.run(as_of(), Fence(9)).await.unwrap();
