@@ -191,5 +191,5 @@ fn member(name: &str) -> Result<Membership, Box<dyn Error>> {
         ratios: Vec::new(),
     };
     let days = Span::from_days(30);
-    Ok(Membership { table: Arc::new(table), alive: Alive::For(days), max_behind: days })
+    Ok(Membership { table: Arc::new(table), alive: Alive::For(days), max_behind: Some(days) })
 }

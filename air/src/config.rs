@@ -37,8 +37,8 @@ pub struct Membership {
     pub table: Arc<FeatureTable>,
     /// How long its memberships live.
     pub alive: Alive,
-    /// How far behind its chunk's start the source accepts an event.
-    pub max_behind: Span,
+    /// How far behind its chunk's start a row may lie; `None` if nothing is known of that.
+    pub max_behind: Option<Span>,
 }
 
 /// The order in time that makes a user of segment and site count.

@@ -22,7 +22,8 @@ pub(crate) fn config(air: &Air, registry: &Registry) -> anyhow::Result<AirConfig
         let unknown = |error| Invalid(format!("{place}: `air.{key}` cannot be used: {error}"));
         let feature = registry.feature(name).map_err(unknown)?;
         let table = Arc::clone(feature.table());
-        let max_behind = registry.source_of(&table).max_behind;
+        // The source bounds the times of events, not those that a feature makes of their other columns.
+        let max_behind = feature.keeps_event_time().then(|| registry.source_of(&table).max_behind);
         Ok(Membership { table, alive, max_behind })
     };
     let (segments, sites) = (&air.segments, &air.sites);

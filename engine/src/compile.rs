@@ -17,6 +17,7 @@ use crate::events::PlannedEvents;
 use crate::fold::fits_in_groups;
 use crate::guard::Guard;
 use crate::planner::{is_events, read, said, state};
+use crate::times::keeps_event_time;
 use crate::wanted::{Wanted, split_filters};
 use crate::{Counts, Engine, EventsTable, Feature, FeatureTable, InvalidSqlFeature, OutputSchema, Ratios, Refused};
 
@@ -32,6 +33,7 @@ pub struct CompiledFeature {
     pub(crate) guard: Guard,
     pub(crate) fold: Fold,
     wanted: Wanted,
+    keeps_event_time: bool,
     definition: String,
 }
 
@@ -73,6 +75,13 @@ impl CompiledFeature {
         &self.wanted
     }
 
+    /// Whether the times of its rows are known to be those of their events, or the start of their chunk, so that they
+    /// are no further behind or ahead of the chunk than the source lets events be. False where the feature computes its
+    /// `timestamp`, even if what it computes is near.
+    pub fn keeps_event_time(&self) -> bool {
+        self.keeps_event_time
+    }
+
     /// What must not change under an unchanged version, as text.
     pub fn definition(&self) -> &str {
         &self.definition
@@ -100,12 +109,14 @@ impl Compiler<'_> {
         let guard = Guard::new(engine.as_ref(), safe.schema().as_arrow()).map_err(mismatch)?;
         let output = engine.output(guard.schema()).map_err(mismatch)?;
         Ratios::new(&output, engine.ratios()).map_err(|error| self.invalid(error))?;
+        let keeps_event_time = keeps_event_time(&safe, &self.events.event_time);
         let optimised = state().optimizer().optimize(safe, state(), |_, _| ()).map_err(planned)?;
         let fold = self.fold(engine.as_ref(), &guard, &output)?;
         Ok(CompiledFeature {
             wanted: Wanted::of(&optimised).map_err(planned)?,
             preprocess: split_filters(optimised).map_err(planned)?,
             table: Arc::new(self.table(name, engine.as_ref(), output)),
+            keeps_event_time,
             definition: self.feature.definition(),
             engine,
             events,

@@ -31,6 +31,9 @@ pub trait Feature: Send + Sync + fmt::Debug {
     /// `col("name")` folds names to lower case and takes dots for tables; `ident("userId")` takes them as they are.
     /// Conversions, arithmetic and DataFusion's functions give null, and are counted, where they would fail on a row;
     /// functions of the author's own are called as they are, and their errors fail the run.
+    ///
+    /// Where `timestamp` is not the [`event_time`](crate::event_time) or `data_chunk` as it is, nothing is known of how
+    /// far it lies from the chunk: the report keeps all that a membership of such times ever was.
     fn preprocess(&self, events: DataFrame) -> Result<DataFrame>;
 
     /// How long its rows stay in the online store after the end of their chunk; `None` is for ever.

@@ -37,6 +37,7 @@ mod sql_feature;
 mod table;
 #[cfg(test)]
 mod testing;
+mod times;
 pub mod trial;
 mod wanted;
 

@@ -201,3 +201,26 @@ async fn a_file_may_get_new_names_while_its_day_is_made_into_a_snapshot() {
     let next = world.compute(midnight(7) + Span::from_mins(60)).await;
     assert_eq!(cells_of(&next), count(&world.files, &world.air.config, &Groups::All, next.as_of));
 }
+
+#[tokio::test]
+async fn where_times_are_not_the_events_own_every_run_stays_in_reach() {
+    let mut config = plain_config();
+    config.segments[0].max_behind = None;
+    let mut world = World::new(config).await;
+    world.write_secs("segments", &[("a", "1", noon(1), noon(1))]);
+    for day in [10, 39, 69, 98] {
+        world.write_secs("sites", &[("a", "x", noon(day), noon(day))]);
+    }
+    world.compute(midnight(100)).await;
+    // Long after the membership of the first day has ended, times come that prolong it to the present.
+    let table = Arc::clone(&world.air.config.segments[0].table);
+    for (stem, days) in [("first", [25, 50]), ("second", [75, 99])] {
+        let [first_ms, last_ms] = days.map(|day| noon(day) * 1_000);
+        let row = Row { user: "a".to_owned(), keys: Vec::new(), item: "1".to_owned(), first_ms, last_ms };
+        world.write(&table, table.width.chunk_of(midnight(100)), stem, 1, vec![row]);
+    }
+    let report = world.compute(midnight(101)).await;
+    let expected = count(&world.files, &world.air.config, &Groups::All, midnight(101));
+    assert_eq!(expected.values().map(|counts| counts[2]).sum::<u32>(), 1);
+    assert_eq!(cells_of(&report), expected);
+}

@@ -64,7 +64,7 @@ pub(super) fn table(name: &str, keys: &[&str], width: ChunkWidth) -> Arc<Feature
 }
 
 pub(super) fn member(table: Arc<FeatureTable>, alive: Alive, max_behind: Span) -> Membership {
-    Membership { table, alive, max_behind }
+    Membership { table, alive, max_behind: Some(max_behind) }
 }
 
 /// One feature a side, 30 days alive, nothing hidden.

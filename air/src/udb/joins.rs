@@ -178,7 +178,7 @@ mod tests {
     fn joined_in_order_is_as_joined_after_sorting() {
         let mut rng = fastrand::Rng::with_seed(8);
         let life = Life::from(Alive::For(Span::from_micros(2_000)));
-        let class = Class { side: Side::Site, life, max_behind: Span::from_days(1) };
+        let class = Class { side: Side::Site, life, max_behind: Some(Span::from_days(1)) };
         let (mut joins, mut simple) = (Joins::default(), 0);
         for _ in 0..3_000 {
             let count = rng.usize(0..60);

@@ -34,8 +34,8 @@ pub(crate) struct Lane {
 pub(crate) struct Class {
     pub(crate) side: Side,
     pub(crate) life: Life,
-    /// The largest of its lanes: how far behind its chunk's start a row may lie.
-    pub(crate) max_behind: Span,
+    /// The largest of its lanes: how far behind its chunk's start a row may lie; `None` if that is not known of all.
+    pub(crate) max_behind: Option<Span>,
 }
 
 impl Lanes {
@@ -48,7 +48,8 @@ impl Lanes {
                 classes.push(Class { side, life, max_behind: member.max_behind });
                 classes.len() - 1
             });
-            classes[class].max_behind = classes[class].max_behind.max(member.max_behind);
+            let both = classes[class].max_behind.zip(member.max_behind);
+            classes[class].max_behind = both.map(|(left, right)| left.max(right));
             let class = u8::try_from(class).expect("a configuration has a handful of features");
             lanes.push(Lane { side, member: member.clone(), class });
         }
@@ -74,7 +75,8 @@ impl Lanes {
             let Membership { table, alive, max_behind } = &lane.member;
             let keys: Vec<&str> = keys(table).collect();
             let (name, width) = (&table.name, table.width);
-            text.push_str(&format!("\n{:?} {name} {width} {alive} {max_behind} {}", lane.side, keys.join(",")));
+            let behind = max_behind.map_or_else(|| "any".to_owned(), |behind| behind.to_string());
+            text.push_str(&format!("\n{:?} {name} {width} {alive} {behind} {}", lane.side, keys.join(",")));
         }
         format!("{:016x}", stable_hash(text.as_bytes()))
     }

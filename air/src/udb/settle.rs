@@ -1,6 +1,6 @@
 //! What a user's intervals come to: runs to keep in a snapshot, and memberships alive as of an instant.
 
-use neartime_model::Instant;
+use neartime_model::{Instant, Span};
 
 use super::dictionary::Dictionary;
 use super::joins::Joins;
@@ -24,6 +24,9 @@ pub(crate) struct Dead(Vec<Option<i64>>);
 /// How early a row of each class may begin that is yet to come.
 #[derive(Clone, Debug)]
 pub(crate) struct Reach(Vec<i64>);
+
+/// Nothing is out of reach of it.
+const ANY_REACH_MS: i64 = i64::MIN;
 
 /// A membership that is alive: the item's number, and when its last run began.
 pub(crate) type Living = (u32, i64);
@@ -62,20 +65,21 @@ impl Settler {
     /// How early rows of chunks that begin at `end` or later may begin. Rounded down to the millisecond: a run too many
     /// costs little.
     pub(crate) fn reach(&self, end: Instant) -> Reach {
-        Reach(self.lanes.classes().iter().map(|class| (end - class.max_behind).as_millis()).collect())
+        let reach = |behind: Span| (end - behind).as_millis();
+        Reach(self.lanes.classes().iter().map(|class| class.max_behind.map_or(ANY_REACH_MS, reach)).collect())
     }
 
     /// For entries that are to be merged with any others: none is out of reach.
     pub(crate) fn any_reach(&self) -> Reach {
-        Reach(vec![i64::MIN; self.lanes.classes().len()])
+        Reach(vec![ANY_REACH_MS; self.lanes.classes().len()])
     }
 
     /// Joins a user's intervals into runs and appends those that a snapshot must keep; those of one item in order of
     /// time. `last` is told each class's and item's last run, kept or not.
     ///
     /// A run is left out when no row that may still come (a chunk's rows lie at most `max_behind` before its start)
-    /// could join it to a living one. Runs of several origins that form one run live and die together: one of them
-    /// may be the bridge between the others.
+    /// could join it to a living one; where nothing is known of how early rows may lie, none is. Runs of several origins
+    /// that form one run live and die together: one of them may be the bridge between the others.
     pub(crate) fn keep(
         &self,
         entries: &[Entry],

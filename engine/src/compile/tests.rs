@@ -1,6 +1,7 @@
+use datafusion::common::ScalarValue;
 use datafusion::functions_aggregate::expr_fn::count;
-use datafusion::logical_expr::{JoinType, col, lit};
-use datafusion::prelude::now;
+use datafusion::logical_expr::{JoinType, cast, col, lit};
+use datafusion::prelude::{coalesce, now};
 use neartime_model::{ChunkWidth, SourceName, chain};
 
 use super::*;
@@ -182,4 +183,35 @@ async fn the_event_time_is_known_by_its_role() {
     let table = EventsTable { schema: batch.schema(), event_time: "seen".to_owned(), ..table() };
     let feature = compile(Arc::new(tried(preprocess)), &table).unwrap();
     assert_eq!(run(&feature, vec![batch]).await.0.num_rows(), 1);
+}
+
+#[test]
+fn it_is_known_whether_times_are_those_of_the_events() {
+    let kept: [Preprocess; 5] = [
+        |events| events.select([id(), col("timestamp")]),
+        |events| events.filter(col("timestamp").is_not_null())?.select([id(), col("data_chunk").alias("timestamp")]),
+        |events| {
+            let renamed = events.select([id(), col("timestamp").alias("at")])?.filter(col("id").is_not_null())?;
+            renamed.select([col("at").alias("timestamp"), col("id")])
+        },
+        |events| events.select([id(), col("timestamp")])?.distinct()?.sort(vec![col("id").sort(true, false)]),
+        |events| {
+            let counted = events.aggregate(vec![id(), col("timestamp")], vec![count(lit(1)).alias("weight")])?;
+            counted.select([col("id"), col("timestamp"), col("weight")])
+        },
+    ];
+    for (at, preprocess) in kept.into_iter().enumerate() {
+        assert!(compiled(preprocess).unwrap().keeps_event_time(), "{at}");
+    }
+    let own: [Preprocess; 3] = [
+        |events| events.select([id(), cast(col("brand"), instant_type()).alias("timestamp")]),
+        |events| events.select([id(), coalesce(vec![col("timestamp"), col("data_chunk")]).alias("timestamp")]),
+        |events| {
+            let moved = col("timestamp") - lit(ScalarValue::new_interval_dt(40, 0));
+            events.with_column("timestamp", moved)?.select([id(), col("timestamp")])
+        },
+    ];
+    for (at, preprocess) in own.into_iter().enumerate() {
+        assert!(!compiled(preprocess).unwrap().keeps_event_time(), "{at}");
+    }
 }
