@@ -1,12 +1,19 @@
 //! The same reports from a bucket, by workers that share the user database there.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::TryStreamExt;
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use neartime_model::{Fence, Instant, Span};
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
 
 use super::world::{World, plain_config};
 use crate::{Air, FeaturesPlace, Report, UdbPlace, Work};
@@ -33,6 +40,47 @@ async fn upload(world: &World, objects: &dyn ObjectStore) {
             continue;
         }
         objects.put(&key, bytes.into()).await.unwrap();
+    }
+}
+
+/// A bucket in which some objects are two days older than they are.
+#[derive(Debug, Default)]
+struct Aged(InMemory);
+
+impl fmt::Display for Aged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Aged")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Aged {
+    async fn put_opts(&self, key: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.0.put_opts(key, payload, options).await
+    }
+    async fn put_multipart_opts(&self, key: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        self.0.put_multipart_opts(key, options).await
+    }
+    async fn get_opts(&self, key: &Path, options: GetOptions) -> Result<GetResult> {
+        self.0.get_opts(key, options).await
+    }
+    fn delete_stream(&self, keys: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.0.delete_stream(keys)
+    }
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let age = |mut object: ObjectMeta| {
+            if object.location.filename() == Some("aged") {
+                object.last_modified -= Duration::from_secs(2 * 86_400);
+            }
+            object
+        };
+        self.0.list(prefix).map_ok(age).boxed()
+    }
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.0.list_with_delimiter(prefix).await
+    }
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.0.copy_opts(from, to, options).await
     }
 }
 
@@ -166,4 +214,29 @@ async fn a_folder_forgets_what_it_holds_of_another_place() {
         reports.push(rows(&report));
     }
     assert_ne!(reports[0], reports[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_dead_runs_left_goes_with_the_next_snapshot() {
+    let mut world = world().await;
+    let objects: Arc<dyn ObjectStore> = Arc::new(Aged::default());
+    upload(&world, objects.as_ref()).await;
+    let worker = worker(&world, &objects, "one");
+    worker.compute(at(24), Fence(1)).await.unwrap();
+    let current = keys(objects.as_ref()).await.into_iter().find(|key| key.ends_with("/current")).unwrap();
+    let orphan = |name: &str| Path::from(current.replace("current", &format!("days/2018-07-01-0/{name}")));
+    for name in ["aged", "young"] {
+        objects.put(&orphan(name), "left behind".into()).await.unwrap();
+    }
+    let left = async || {
+        let keys = keys(objects.as_ref()).await;
+        ["aged", "young"].map(|name| keys.contains(&orphan(name).to_string()))
+    };
+    // At noon, and at eleven: no listing of everything. At midnight there is another snapshot.
+    for (hour, expected) in [(25, [true, true]), (35, [true, true]), (36, [false, true])] {
+        add_visits(&mut world, hour - 1);
+        upload(&world, objects.as_ref()).await;
+        worker.compute(at(hour), Fence(hour)).await.unwrap();
+        assert_eq!(left().await, expected, "hour {hour}");
+    }
 }

@@ -136,7 +136,7 @@ impl<'a> Mirror<'a> {
         };
         write_durably(&self.folder.shared(), self.note(&version).as_bytes())?;
         self.remove(before.files.values().filter(|stored| !listing.names(&stored.object))).await;
-        if before.files.keys().next_back() != listing.files.keys().next_back() {
+        if before.latest_snapshot() != listing.latest_snapshot() {
             self.sweep(&listing).await?;
         }
         Ok(())
@@ -239,6 +239,11 @@ impl Listing {
     /// Forgets the files: what the folder holds now was made from nothing, under the same names perhaps.
     pub(crate) fn without_files(self) -> Self {
         Self { files: BTreeMap::new(), ..self }
+    }
+
+    /// A path in the latest snapshot, which is another one once a day.
+    fn latest_snapshot(&self) -> Option<&String> {
+        self.files.keys().rfind(|path| path.starts_with("days/"))
     }
 
     fn names(&self, object: &str) -> bool {
