@@ -26,7 +26,9 @@ use neartime_air::{
     Publisher, Report, Row, ShowQuery, SqlitePublisher, Thresholds, UdbPlace, p_value,
 };
 use neartime_engine::{Aggregate, FeatureTable, OnlineLayout, OutputColumn, OutputSchema, Role};
-use neartime_model::{ChunkWidth, FeatureName, FeatureVersion, Fence, Instant, OutputName, SourceName, Span};
+use neartime_model::{
+    ChunkWidth, FeatureName, FeatureVersion, Fence, Instant, OutputName, SourceName, Span, SystemClock,
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Cargo adds `--bench`.
@@ -83,6 +85,7 @@ async fn count(
         publisher: Arc::clone(&publisher) as Arc<dyn Publisher>,
         effort: Effort::default(),
         progress: Progress::default(),
+        clock: Arc::new(SystemClock),
     };
     let mut last = None;
     for (number, &as_of) in (1..).zip(instants) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use neartime_model::{FeatureName, Fence, Instant};
+use neartime_model::{Clock, FeatureName, Fence, Instant};
 use tokio::runtime::Handle;
 
 use crate::config::AirConfig;
@@ -34,6 +34,8 @@ pub struct Air {
     pub effort: Effort,
     /// Who is told how far it is.
     pub progress: Progress,
+    /// Tells which snapshots are of days that are yet to come.
+    pub clock: Arc<dyn Clock>,
 }
 
 impl Air {
@@ -105,6 +107,7 @@ impl Air {
                 groups: &groups,
                 group_names: &group_names,
                 as_of,
+                now: self.clock.now(),
                 fence,
                 effort: self.effort,
                 progress: &self.progress,

@@ -1,6 +1,8 @@
 //! What a report leaves for the next one: its counts, and which files they were counted from.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use neartime_model::{ContentOrder, FeatureVersion, Generation, Instant};
@@ -11,7 +13,10 @@ use crate::error::AirError;
 use crate::input::{FileId, Known};
 use crate::udb::{Garbled, read_number, stable_hash, write_number};
 
-const MAGIC: &[u8] = b"NTAIR003";
+const MAGIC: &[u8] = b"NTAIR004";
+
+/// Magic, and the instant of the report, which is read alone where that is enough.
+const HEAD: usize = 16;
 
 /// A file after the snapshot, and the copy of its intervals.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +46,17 @@ impl State {
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, AirError> {
         match std::fs::read(path) {
             Ok(bytes) => Ok(Self::decode(&bytes).ok()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(AirError::file("read", path)(error)),
+        }
+    }
+
+    /// The instant of the report that left the state at `path`; `None` if there is none that can be believed.
+    pub(crate) fn read_as_of(path: &Path) -> Result<Option<Instant>, AirError> {
+        let mut head = [0; HEAD + 8];
+        match File::open(path).and_then(|mut file| file.read_exact(&mut head)) {
+            Ok(()) => Ok(Self::decode_head(&mut head.as_slice()).ok()),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => Ok(None),
             Err(error) => Err(AirError::file("read", path)(error)),
         }
     }
@@ -53,7 +68,8 @@ impl State {
 
     fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
-        write_signed(&mut out, self.as_of.as_micros());
+        out.extend(self.as_of.as_micros().to_le_bytes());
+        out.extend(stable_hash(&out).to_le_bytes());
         write_number(&mut out, self.rules);
         write_text(&mut out, &self.base);
         self.names.iter().for_each(|&size| write_number(&mut out, size as u64));
@@ -79,9 +95,9 @@ impl State {
         if u64::from_le_bytes(*check) != stable_hash(body) {
             return Err(Garbled);
         }
-        let mut rest = body.strip_prefix(MAGIC).ok_or(Garbled)?;
+        let mut rest = body;
         let rest = &mut rest;
-        let as_of = Instant::from_micros(read_signed(rest)?);
+        let as_of = Self::decode_head(rest)?;
         let rules = read_number(rest)?;
         let base = read_text(rest)?;
         let names = [read_number(rest)?, read_number(rest)?, read_number(rest)?].map(|size| size as usize);
@@ -98,6 +114,18 @@ impl State {
         }
         let counts = Counts::read(rest)?;
         Ok(Self { as_of, rules, base, names, recent, counts })
+    }
+
+    /// Takes the head from the front of `bytes`.
+    fn decode_head(bytes: &mut &[u8]) -> Result<Instant, Garbled> {
+        let (head, rest) = bytes.split_first_chunk::<HEAD>().ok_or(Garbled)?;
+        let (check, rest) = rest.split_first_chunk().ok_or(Garbled)?;
+        let as_of = head.strip_prefix(MAGIC).and_then(|as_of| as_of.try_into().ok()).ok_or(Garbled)?;
+        if u64::from_le_bytes(*check) != stable_hash(head) {
+            return Err(Garbled);
+        }
+        *bytes = rest;
+        Ok(Instant::from_micros(i64::from_le_bytes(as_of)))
     }
 }
 
@@ -158,6 +186,11 @@ mod tests {
             counts,
         };
         let mut bytes = state.encode();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        assert_eq!(State::read_as_of(&path).unwrap(), None);
+        state.write(&path).unwrap();
+        assert_eq!(State::read_as_of(&path).unwrap(), Some(state.as_of));
         let found = State::decode(&bytes).unwrap();
         let numbers = |counts: &Counts| {
             let mut all = Vec::new();
@@ -168,7 +201,12 @@ mod tests {
         assert_eq!((found.as_of, found.rules, found.base), (state.as_of, state.rules, state.base));
         assert_eq!(found.names, state.names);
         assert_eq!(found.recent, state.recent);
-        bytes[20] ^= 1;
-        assert!(State::decode(&bytes).is_err());
+        for at in [9, 20, 30, bytes.len() - 9] {
+            bytes[at] ^= 1;
+            assert!(State::decode(&bytes).is_err(), "byte {at}");
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(State::read_as_of(&path).unwrap().is_some(), at >= 24);
+            bytes[at] ^= 1;
+        }
     }
 }

@@ -104,6 +104,7 @@ impl Report {
             publisher: publisher(air).await?,
             effort,
             progress: neartime_air::Progress::default(),
+            clock: Arc::clone(app.clock()),
         };
         Ok(Self { air, clock: Arc::clone(app.clock()) })
     }

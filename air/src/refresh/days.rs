@@ -42,10 +42,16 @@ impl Refresh<'_> {
         ChunkWidth::DAY.chunk_of(self.as_of).start()
     }
 
-    /// The snapshots that the files still bear out, latest first. Stale ones are removed: those from the first
-    /// changed day on.
-    pub(super) fn valid_snapshots(&self, listed: &[Listed]) -> Result<Vec<Arc<Snapshot>>, AirError> {
-        let mut snapshots = self.folder.snapshots()?;
+    /// The snapshots up to the instant that the files still bear out, latest first. Stale ones are removed: those from
+    /// the first changed day on. So are those of days to come, left by a report of the future: they are not of use
+    /// before their time, when files that nobody has yet will have made them stale.
+    pub(super) fn valid_snapshots(
+        &self,
+        mut snapshots: Vec<Snapshot>,
+        listed: &[Listed],
+    ) -> Result<Vec<Arc<Snapshot>>, AirError> {
+        let to_come = snapshots.iter().filter(|snapshot| snapshot.end > self.as_of.max(self.now));
+        to_come.into_iter().try_for_each(|snapshot| self.folder.remove(snapshot))?;
         snapshots.retain(|snapshot| snapshot.end <= self.midnight());
         let mut valid = snapshots.len();
         for (at, snapshot) in snapshots.iter().enumerate() {

@@ -48,6 +48,8 @@ pub(crate) struct Refresh<'a> {
     pub(crate) groups: &'a Groups,
     pub(crate) group_names: &'a [String],
     pub(crate) as_of: Instant,
+    /// The present, which a report need not be of.
+    pub(crate) now: Instant,
     pub(crate) fence: Fence,
     pub(crate) effort: Effort,
     pub(crate) progress: &'a Progress,
@@ -96,9 +98,9 @@ impl Refresh<'_> {
     /// Counts all users as of the instant. [`Refresh::keep`] leaves the counts for the next report.
     pub(crate) fn run(&self) -> Result<Refreshed, AirError> {
         let listed = self.list()?;
-        let snapshots = self.valid_snapshots(&listed)?;
-        let state = State::read(&self.folder.state())?;
+        let (snapshots, state) = (self.folder.snapshots()?, State::read(&self.folder.state())?);
         self.know_all_names(&snapshots, state.as_ref())?;
+        let snapshots = self.valid_snapshots(snapshots, &listed)?;
         let mut refreshed = match state {
             Some(state) => match self.base_of(&state, &snapshots) {
                 Some(base) => self.advance(state, base, &listed, snapshots)?,
@@ -124,7 +126,7 @@ impl Refresh<'_> {
     }
 
     /// Checks that the dictionary still has every name that what is kept refers to.
-    fn know_all_names(&self, snapshots: &[Arc<Snapshot>], state: Option<&State>) -> Result<(), AirError> {
+    fn know_all_names(&self, snapshots: &[Snapshot], state: Option<&State>) -> Result<(), AirError> {
         let mut sizes = snapshots.iter().map(|snapshot| snapshot.names).chain(state.map(|state| state.names));
         if sizes.all(|sizes| self.dictionary.covers(sizes)) {
             return Ok(());

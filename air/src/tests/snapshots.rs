@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::datatypes::TimestampMillisecondType;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
-use neartime_model::{Chunk, FeatureName, Instant, Span};
+use neartime_model::{Chunk, FeatureName, Instant, ManualClock, Span};
 
 use super::naive::{cells_of, count};
 use super::world::{Row, World, plain_config};
@@ -223,4 +225,43 @@ async fn where_times_are_not_the_events_own_every_run_stays_in_reach() {
     let expected = count(&world.files, &world.air.config, &Groups::All, midnight(101));
     assert_eq!(expected.values().map(|counts| counts[2]).sum::<u32>(), 1);
     assert_eq!(cells_of(&report), expected);
+}
+
+/// What `udb.user_segments` shows: the users, and the days of August that their runs end on.
+async fn shown(world: &World) -> Vec<(String, i64)> {
+    let feature = FeatureName::new("user_segments").unwrap();
+    let table = UdbTable::new(&world.air.config, &world.air.udb, &feature).unwrap();
+    let batches = SessionContext::new().read_table(Arc::new(table)).unwrap().collect().await.unwrap();
+    let rows = batches.iter().flat_map(|batch| {
+        let last = batch.column_by_name("run_max").unwrap().as_primitive::<TimestampMillisecondType>().values();
+        let day = |last: &i64| (last / 1_000 - noon(1)) / 86_400 + 1;
+        batch
+            .column(0)
+            .as_string::<i32>()
+            .iter()
+            .zip(last)
+            .map(|(id, last)| (id.unwrap().to_owned(), day(last)))
+            .collect::<Vec<_>>()
+    });
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort();
+    rows
+}
+
+#[tokio::test]
+async fn a_report_of_another_time_is_not_what_the_next_one_leaves() {
+    let mut world = five_days().await;
+    world.air.clock = Arc::new(ManualClock::new(midnight(6) + Span::from_mins(120)));
+    let of_day = |day| vec![("a".to_owned(), day), ("b".to_owned(), day)];
+    assert_eq!(shown(&world).await, of_day(5));
+    // Of the past: later days stay for the next report, but are not shown.
+    world.compute(midnight(3) + Span::from_mins(60)).await;
+    assert_eq!((shown(&world).await, days(&world).len()), (of_day(2), 5));
+    // So far in the future that all runs are out of reach.
+    world.compute(midnight(300)).await;
+    assert!(shown(&world).await.is_empty());
+    let report = world.compute(midnight(6) + Span::from_mins(60)).await;
+    assert_eq!(cells_of(&report), count(&world.files, &world.air.config, &Groups::All, report.as_of));
+    assert_eq!(shown(&world).await, of_day(5));
+    assert!(days(&world).iter().all(|day| day.starts_with("2018-08-0")), "{:?}", days(&world));
 }

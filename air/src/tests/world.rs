@@ -10,6 +10,7 @@ use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use neartime_engine::{Aggregate, FeatureTable, OnlineLayout, OutputColumn, OutputSchema, Role};
 use neartime_model::{
     Chunk, ChunkWidth, FeatureName, FeatureVersion, Fence, Instant, OutputName, Partition, SourceName, Span,
+    SystemClock,
 };
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
@@ -92,6 +93,7 @@ impl World {
             publisher: Arc::new(publisher),
             effort: Effort { threads: 2, memory_bytes: 1 << 20 },
             progress: Progress::default(),
+            clock: Arc::new(SystemClock),
         };
         Self { folder, air, files: Files::new(), fence: AtomicI64::new(1) }
     }

@@ -72,7 +72,7 @@ impl Folder {
     }
 
     pub(crate) fn state(&self) -> PathBuf {
-        self.here().join("state")
+        state(&self.root, &self.fingerprint)
     }
 
     /// A name for the snapshot that ends at `end`, made under `fence`.
@@ -204,6 +204,11 @@ pub(crate) fn days(root: &Path, fingerprint: &str) -> PathBuf {
 /// Where the dictionary lies, for readers that hold no lock.
 pub(crate) fn dictionary(root: &Path, fingerprint: &str) -> PathBuf {
     root.join(fingerprint).join("dictionary")
+}
+
+/// Where the last report's state lies, for readers that hold no lock.
+pub(crate) fn state(root: &Path, fingerprint: &str) -> PathBuf {
+    root.join(fingerprint).join("state")
 }
 
 /// What lies in a folder, but for hidden files; nothing if it is not there.

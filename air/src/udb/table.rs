@@ -1,4 +1,4 @@
-//! The SQL table `udb.<feature>`: the runs of the latest daily snapshot.
+//! The SQL table `udb.<feature>`: the runs of the latest daily snapshot that the last report could know.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use neartime_model::FeatureName;
 use tokio::runtime::Handle;
 
 use super::dictionary::{Dictionary, Kind, Origin};
-use super::folder::{Folder, days, dictionary, visible};
+use super::folder::{Folder, days, dictionary, state, visible};
 use super::lanes::{Lanes, keys};
 use super::mirror::Mirror;
 use super::place::UdbPlace;
@@ -26,6 +26,7 @@ use super::snapshot::Snapshot;
 use super::users_file::UsersFile;
 use crate::config::{AirConfig, Side};
 use crate::error::AirError;
+use crate::state::State;
 
 /// Rows of one batch.
 const BATCH_ROWS: usize = 8 << 10;
@@ -33,7 +34,8 @@ const BATCH_ROWS: usize = 8 << 10;
 /// How often a snapshot that is replaced while it is opened is looked for again.
 const ATTEMPTS: usize = 5;
 
-/// The runs of one membership feature as of the end of the latest day that has a snapshot; empty before the first.
+/// The runs of one membership feature as of the end of the latest day that has a snapshot, but none after the instant
+/// of the last report; empty before the first.
 /// Columns: the feature's keys and `item` (Utf8), `run_min` and `run_max` (Timestamp(ms, UTC)).
 #[derive(Debug)]
 pub struct UdbTable {
@@ -96,9 +98,14 @@ impl UdbTable {
     }
 
     fn open_latest(&self) -> Result<Vec<Arc<dyn PartitionStream>>, AirError> {
+        let as_of = State::read_as_of(&state(&self.place.folder, &self.fingerprint))?;
         let mut latest: Option<Snapshot> = None;
         for folder in visible(&days(&self.place.folder, &self.fingerprint))? {
             let snapshot = Snapshot::open(&folder)?;
+            // A report of the past leaves those after it, and one of the future its own.
+            if as_of.is_some_and(|as_of| snapshot.end > as_of) {
+                continue;
+            }
             if latest.as_ref().is_none_or(|latest| latest.end < snapshot.end) {
                 latest = Some(snapshot);
             }

@@ -51,6 +51,9 @@ async fn run(app: &App, as_of: Option<neartime_model::Instant>) -> anyhow::Resul
         Err(error) => Err(error),
     };
     progress.finish();
+    if let Some(as_of) = as_of.filter(|as_of| *as_of > app.clock().now()) {
+        eprintln!("warning: {as_of} lies in the future: what is yet to come until then is missing from the report");
+    }
     let Some(made) = made? else {
         eprintln!("no chunk of the report's features is done yet: `neartime run --once` comes first");
         return Ok(());
@@ -59,6 +62,9 @@ async fn run(app: &App, as_of: Option<neartime_model::Instant>) -> anyhow::Resul
         let names: Vec<_> =
             made.ungrouped.iter().map(|(segment, users)| format!("{segment} ({users} users)")).collect();
         eprintln!("warning: {} segments are in no group: {}", names.len(), names.join(", "));
+    }
+    if made.is_empty() {
+        eprintln!("warning: the report has no rows: as of {}, nobody of any group was on any site", made.as_of);
     }
     if made.suppressed() == made.len() && !made.is_empty() {
         eprintln!("warning: every cell is suppressed; see min_overlap and min_site_audience in [air]");
