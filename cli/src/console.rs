@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use neartime_air::Publisher;
 use neartime_console::{Bound, Console, Health, LiveReport, Metrics};
 use neartime_model::{Clock, Instant};
-use neartime_scheduler::{Event, Observer, ReadCounts, Release, RunEnded, ShardLabel};
+use neartime_scheduler::{Channel, Edges, Event, Observer, ReadCounts, Release, RunEnded, ShardLabel};
 use neartime_tasks_db::TasksDb;
 
 /// Counts what happens, for whoever looks.
@@ -18,6 +18,26 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// Lets the counters of all that this process works with begin at 0.
+    pub(crate) fn begin(&self, edges: &Edges) {
+        let metrics = &self.metrics;
+        for work in &edges.sources {
+            metrics.begin_source(&work.source.name, work.source.width.span());
+            if edges.is_listed(work) {
+                metrics.begin_channel(&work.source.name, Channel::Listing.as_str());
+            }
+            work.features.iter().for_each(|feature| metrics.begin_feature(&feature.table().name));
+        }
+        for work in &edges.queues {
+            metrics.begin_queue(work.queue.name());
+            work.sources.iter().for_each(|source| metrics.begin_channel(source, Channel::Queue.as_str()));
+        }
+        for work in &edges.streams {
+            metrics.begin_stream(&work.source, work.stream.name());
+            metrics.begin_channel(&work.source, Channel::Stream.as_str());
+        }
+    }
+
     /// Takes the console's address; what it shows of the databases comes from these.
     pub(crate) async fn console(
         &self,
@@ -106,5 +126,70 @@ struct Published(Arc<dyn Publisher>);
 impl LiveReport for Published {
     async fn as_of(&self) -> Result<Option<Instant>, Box<dyn std::error::Error + Send + Sync>> {
         Ok(self.0.live().await?.map(|live| live.as_of))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use neartime_model::{ChunkWidth, FeatureName, FileKey, FilePath, Span};
+    use neartime_scheduler::{QueueOutcome, TaskLabel};
+    use neartime_tasks_db::TaskState;
+
+    use super::*;
+
+    fn counters(watch: &Watch) -> BTreeSet<String> {
+        let text = watch.metrics.encode();
+        let series = text.lines().filter_map(|line| line.rsplit_once(' ')).map(|(series, _)| series);
+        series.filter(|series| series.contains("_total{")).map(str::to_owned).collect()
+    }
+
+    /// All that can happen but what has a reason.
+    fn everything(task: &TaskLabel, feature: &FeatureName) -> Vec<Event> {
+        let (source, error) = (task.source.clone(), String::new);
+        let shard = ShardLabel { source: source.clone(), stream: "events".to_owned(), shard: "shardId-0".to_owned() };
+        let mut events = vec![
+            Event::Streamed { shard: shard.clone(), taken: 1, ignored: 1, refused: 1, behind: None },
+            Event::StreamGap { shard, gap: String::new() },
+            Event::Claimed { task: task.clone(), took: Duration::ZERO },
+            Event::FileQuarantined { task: task.clone(), key: FileKey::new("a"), reason: String::new() },
+        ];
+        for channel in Channel::ALL {
+            events.push(Event::Discovered { source: source.clone(), channel, matched: 1, registered: 1 });
+            events.push(Event::DiscoveryFailed { source: source.clone(), channel, error: error() });
+        }
+        for outcome in [QueueOutcome::Registered, QueueOutcome::Ignored, QueueOutcome::Left] {
+            events.push(Event::Received { queue: "landed".to_owned(), outcome });
+        }
+        let failed = |parked| RunEnded::Failed { error: error(), parked };
+        for end in [RunEnded::Done { rows: 1 }, RunEnded::Superseded, failed(true), failed(false), RunEnded::Delayed] {
+            events.push(Event::RunEnded { task: task.clone(), feature: feature.clone(), end, dropped: Vec::new() });
+        }
+        for state in [TaskState::Done, TaskState::Waiting, TaskState::Parked] {
+            let read = ReadCounts { lines: 1, rows: 1, ..ReadCounts::default() };
+            events.push(Event::Completed { task: task.clone(), state, read, took: Duration::ZERO });
+        }
+        for cause in [Release::ServiceAway, Release::Stopping, Release::NoVerdict, Release::LeaseLost] {
+            events.push(Event::Released { task: task.clone(), cause, reason: String::new() });
+        }
+        events
+    }
+
+    #[test]
+    fn no_counter_begins_with_its_first_event() {
+        let chunk = ChunkWidth::TEN_MINUTES.chunk_of(Instant::from_secs(0));
+        let task = TaskLabel { source: "visits".parse().unwrap(), path: FilePath::new("a/"), chunk };
+        let feature: FeatureName = "user_sites".parse().unwrap();
+        let watch = Watch::default();
+        watch.metrics.begin_source(&task.source, Span::from_mins(10));
+        Channel::ALL.iter().for_each(|channel| watch.metrics.begin_channel(&task.source, channel.as_str()));
+        watch.metrics.begin_feature(&feature);
+        watch.metrics.begin_queue("landed");
+        watch.metrics.begin_stream(&task.source, "events");
+        let begun = counters(&watch);
+        everything(&task, &feature).iter().for_each(|event| watch.observe(event));
+        assert_eq!(counters(&watch), begun);
     }
 }

@@ -3,6 +3,8 @@
 //! Labels are sources, features, shards, and words of this house (states, steps, reasons): never paths, keys or
 //! anything else that grows with the data.
 
+mod begin;
+
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -44,6 +46,7 @@ pub struct Metrics {
     files_quarantined: Counters<1>,
     step_seconds: Histograms<1>,
     chunk_seconds: Histograms<1>,
+    chunk_width: Gauges<1>,
     tasks: Gauges<2>,
     oldest_due_age: Gauges<1>,
     feature_runs: Gauges<2>,
@@ -122,6 +125,7 @@ impl Default for Metrics {
                 "Seconds from a claim to its verdict",
                 Family::new_with_constructor(seconds),
             ),
+            chunk_width: add(r, "chunk_width_seconds", "How wide the chunks of a source are", <_>::default()),
             tasks: add(r, "tasks", "Tasks by state", <_>::default()),
             oldest_due_age: add(r, "oldest_due_age_seconds", "How long the oldest due task waits", <_>::default()),
             feature_runs: add(r, "feature_runs", "Runs of a feature that are unfinished, by state", <_>::default()),

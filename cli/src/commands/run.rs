@@ -95,6 +95,7 @@ async fn daemon(app: &App) -> anyhow::Result<ExitCode> {
         edges = app.ready_edges(registry, Arc::clone(&watch) as Arc<dyn Observer>) => edges?,
         () = &mut stopped => return Ok(ExitCode::SUCCESS),
     };
+    watch.begin(&edges);
     let tasks = Arc::clone(&edges.tasks);
     let scheduler = Scheduler::new(edges, app.settings()).context("could not start the scheduler")?;
     let served = serve_console(app, &watch, &tasks).await?;

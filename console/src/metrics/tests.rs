@@ -8,6 +8,7 @@ fn all() -> Metrics {
     let (source, feature) = (SourceName::new("visits").unwrap(), FeatureName::new("user_sites").unwrap());
     let shard = ShardLabel { source: source.clone(), stream: "events".to_owned(), shard: "shardId-0".to_owned() };
     let took = Duration::from_millis(1_500);
+    metrics.begin_source(&source, Span::from_mins(10));
     metrics.discovered(&source, "listing", 3);
     metrics.discovery_failed(&source, "queue");
     metrics.queue_messages("landed", "registered", 2);
@@ -56,6 +57,7 @@ fn values_stand_as_prometheus_reads_them() {
         "neartime_stream_millis_behind_latest{source=\"visits\",stream=\"events\",shard=\"shardId-0\"} 2000.0",
         "neartime_step_seconds_count{step=\"claim\"} 1",
         "neartime_step_seconds_sum{step=\"claim\"} 1.5",
+        "neartime_chunk_width_seconds{source=\"visits\"} 600.0",
         "neartime_tasks{source=\"visits\",state=\"due\"} 4.0",
         "neartime_oldest_due_age_seconds{source=\"visits\"} 90.0",
         "neartime_task_database_up{} 1.0",
@@ -84,4 +86,34 @@ fn what_is_no_longer_known_is_no_longer_shown() {
         assert!(!text.contains(gone), "{gone} is still in:\n{text}");
     }
     assert!(text.contains("neartime_task_database_up{} 0.0"));
+}
+
+#[test]
+fn what_is_known_from_the_start_stands_at_nothing_in_words_that_are_documented() {
+    let metrics = Metrics::default();
+    let source = SourceName::new("visits").unwrap();
+    metrics.begin_source(&source, Span::from_days(1));
+    metrics.begin_channel(&source, "stream");
+    metrics.begin_feature(&FeatureName::new("user_sites").unwrap());
+    metrics.begin_queue("landed");
+    metrics.begin_stream(&source, "events");
+    let text = metrics.encode();
+    for line in [
+        "neartime_files_registered_total{source=\"visits\",channel=\"stream\"} 0",
+        "neartime_files_quarantined_total{source=\"visits\"} 0",
+        "neartime_runs_ended_total{feature=\"user_sites\",outcome=\"parked\"} 0",
+        "neartime_queue_messages_total{queue=\"landed\",outcome=\"left\"} 0",
+        "neartime_stream_gaps_total{source=\"visits\",stream=\"events\"} 0",
+        "neartime_chunk_width_seconds{source=\"visits\"} 86400.0",
+    ] {
+        assert!(text.lines().any(|shown| shown == line), "{line} is not in:\n{text}");
+    }
+    for line in text.lines().filter(|line| line.ends_with(" 0")) {
+        let (name, labels) = line.split_once('{').unwrap();
+        let row = DOCUMENTED.lines().find(|row| row.starts_with(&format!("| `{name}`"))).unwrap();
+        let words = ["outcome", "cause"].into_iter().filter_map(|label| labels.split(&format!("{label}=\"")).nth(1));
+        for word in words.map(|rest| rest.split('"').next().unwrap()) {
+            assert!(row.contains(&format!("`{word}`")), "`{word}` is not in {row}");
+        }
+    }
 }

@@ -73,6 +73,10 @@ fn a_daemon_tells_what_it_does_and_whether_it_can() {
         "neartime_rows_published_total{feature=\"counted\"} 2",
         "neartime_step_seconds_count{step=\"read\"} 1",
         "neartime_task_database_up{} 1.0",
+        "neartime_chunk_width_seconds{source=\"events\"} 600.0",
+        // What never happened stands there too: a rise from nothing is one that Prometheus sees.
+        "neartime_files_quarantined_total{source=\"events\"} 0",
+        "neartime_runs_ended_total{feature=\"counted\",outcome=\"parked\"} 0",
     ] {
         assert!(metrics.contains(told), "{told} is not in:\n{metrics}");
     }
