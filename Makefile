@@ -17,7 +17,7 @@ help:
 	@echo 'make test-embedded  the tests that need no server, with the default features'
 	@echo 'make test-faults    the long fault tests: half an hour of killed workers and failing services'
 	@echo 'make services       start the servers and leave them running, so that tests start at once (infra/dev/services)'
-	@echo 'make lint           formatting, lints, and licences and advisories where cargo-deny is installed'
+	@echo 'make lint           formatting, lints; licences and advisories where cargo-deny is installed, alerts where promtool is'
 
 demo: tools
 	$(CARGO) run --locked --package neartime -- demo
@@ -44,6 +44,8 @@ services: python
 lint: clippy
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
 	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
+	@if command -v promtool >/dev/null; then promtool test rules infra/prometheus/alerts_test.yaml; \
+	else echo 'promtool is not installed: the alert rules were not tested'; fi
 
 # Both builds: the embedded default, and the one with all servers.
 clippy: clippy-tools
