@@ -5,5 +5,6 @@ mod end_to_end;
 mod faults;
 mod operations;
 mod refusals;
+mod roles;
 mod streams;
 mod tools;
