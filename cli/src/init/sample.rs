@@ -42,7 +42,8 @@ impl Sample {
             bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(bytes.len(), |end| end + 1));
         }
         let text = String::from_utf8_lossy(&bytes);
-        let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim).filter(|line| !line.is_empty());
+        // Lines keep their blanks: with tabs between fields, the first or the last of them may be empty.
+        let lines = text.trim_start_matches('\u{feff}').lines().filter(|line| !line.trim().is_empty());
         let lines: Vec<_> = lines.take(MAX_LINES).map(str::to_owned).collect();
         if lines.is_empty() {
             return Err(Invalid(format!("{} has no line: name a file with data", path.display())).into());

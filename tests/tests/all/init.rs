@@ -61,6 +61,20 @@ fn a_table_without_a_time_in_its_name_is_imported_first() {
 }
 
 #[test]
+fn a_table_with_tabs_may_have_nothing_in_its_first_and_last_fields() {
+    let site = empty();
+    let rows = "note\tcustomer\tat\tcoupon\n\tann\t2024-02-29T10:01:00Z\t\n\tbob\t2024-02-29T10:02:00Z\tx\r\n";
+    fs::write(site.path().join("sales.tsv"), rows).unwrap();
+    let ran = site.run(["init", "sales.tsv"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let config = fs::read_to_string(site.path().join("neartime.toml")).unwrap();
+    assert!(config.contains("header = true") && config.contains("coupon = \"string\""), "{config}");
+    assert_eq!(site.run(["import", "sales", "sales.tsv"]).code, Some(0));
+    site.run_once(0);
+    assert_eq!(site.rows(["sql", "select customer, coupon from raw.sales order by 1"]), [["ann", ""], ["bob", "x"]]);
+}
+
+#[test]
 fn what_cannot_be_told_is_said() {
     let site = empty();
     fs::write(site.path().join("story.txt"), "Once upon a time\nthere was a file\n").unwrap();
