@@ -5,7 +5,7 @@ CARGO ?= cargo
 export CARGO_TERM_COLOR ?= auto
 SERVERS = --features neartime/servers
 
-.PHONY: help demo demo-services test test-embedded test-faults lint clippy fmt install bench services tools clippy-tools python
+.PHONY: help demo demo-services test test-embedded test-faults lint clippy fmt install bench services tools clippy-tools python curl
 
 help:
 	@echo 'make demo     build, make a small raw reservoir, run everything on it, show what came out'
@@ -23,7 +23,7 @@ demo: tools
 	$(CARGO) run --locked --package neartime -- demo
 
 # The demo once more on PostgreSQL, Cassandra and moto, which stay up afterwards.
-demo-services: tools python
+demo-services: tools python curl
 	$(CARGO) build --locked --package neartime $(SERVERS)
 	infra/dev/demo
 
@@ -73,3 +73,6 @@ clippy-tools:
 
 python:
 	@command -v python3 >/dev/null || .ci/install-packages python3 python3-venv
+
+curl:
+	@command -v curl >/dev/null || .ci/install-packages curl
