@@ -14,7 +14,7 @@ help:
 	@echo 'make bench    compare speed and memory with other engines (see bench/)'
 	@echo
 	@echo 'make demo-services  the demo on PostgreSQL, Cassandra and moto instead of SQLite and directories'
-	@echo 'make test-embedded  the tests that need no server, with the default features'
+	@echo 'make test-embedded  the tests that need no server, of a build without the clients of any'
 	@echo 'make test-faults    the long fault tests: half an hour of killed workers and failing services'
 	@echo 'make services       start the servers and leave them running, so that tests start at once (infra/dev/services)'
 	@echo 'make lint           formatting, lints; licences and advisories where cargo-deny is installed, alerts where promtool is'

@@ -95,7 +95,7 @@ pub(crate) enum Command {
     Quarantine(QuarantineCommand),
     /// List the features: engine, source, version, keys, freshness, rows
     Features,
-    /// Ask the features store (features_store.<feature>, raw.<source>, quarantine) in SQL
+    /// Ask in SQL: features_store.<feature>, raw.<source>, udb.<feature>, quarantine
     Sql(SqlArgs),
     /// Look an entity up in the online store
     Get(GetArgs),
