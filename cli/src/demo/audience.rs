@@ -13,8 +13,8 @@ use super::chance::{Zipf, id};
 use super::files::{gzip, put};
 
 const USERS: usize = 12_000;
-const MEMBERSHIP_CHUNKS: i64 = 3;
-const VISIT_CHUNKS: i64 = 6;
+const MEMBERSHIP_CHUNKS: usize = 3;
+const VISIT_CHUNKS: usize = 6;
 const VISITS: usize = 30_000;
 /// How many of a hundred segments and visits follow the user's leaning.
 const FAITHFUL: u8 = 45;
@@ -59,7 +59,7 @@ pub(super) struct Audience {
 impl Audience {
     /// Writes memberships from `start`, and from an hour later the visits, below `reservoir`.
     pub(super) fn write(reservoir: &Path, start: Instant, rng: &mut fastrand::Rng) -> io::Result<Self> {
-        let mut planted = Self { membership_tasks: 3, visit_tasks: 6, ..Self::default() };
+        let mut planted = Self { membership_tasks: MEMBERSHIP_CHUNKS, visit_tasks: VISIT_CHUNKS, ..Self::default() };
         planted.memberships(&reservoir.join("memberships"), start, rng)?;
         planted.visits(&reservoir.join("visits"), start + Span::from_mins(60), rng)?;
         Ok(planted)
@@ -82,9 +82,9 @@ impl Audience {
     fn memberships(&mut self, root: &Path, start: Instant, rng: &mut fastrand::Rng) -> io::Result<()> {
         let interests = Zipf::new(LEANINGS, 0.6);
         for chunk in 0..MEMBERSHIP_CHUNKS {
-            let begin = start + Span::from_mins(10 * chunk);
+            let begin = start + Span::from_mins(10 * chunk as i64);
             let mut text = String::new();
-            for user in (0..USERS).filter(|user| *user as i64 % MEMBERSHIP_CHUNKS == chunk) {
+            for user in (0..USERS).filter(|user| user % MEMBERSHIP_CHUNKS == chunk) {
                 let interest = if rng.u8(..100) < FAITHFUL { leaning(user) } else { interests.draw(rng) };
                 let mut segments = vec![SEGMENTS[interest].0, SEGMENTS[6 + rng.usize(..4)].0];
                 if rng.u8(..100) < 40 {
@@ -110,9 +110,9 @@ impl Audience {
         let users = Zipf::new(USERS, 0.3);
         let sites = Zipf::new(SITES.len(), 0.5);
         for chunk in 0..VISIT_CHUNKS {
-            let begin = start + Span::from_mins(10 * chunk);
+            let begin = start + Span::from_mins(10 * chunk as i64);
             let mut text = String::new();
-            for _ in 0..VISITS / 6 {
+            for _ in 0..VISITS / VISIT_CHUNKS {
                 let user = users.draw(rng);
                 let site = if rng.u8(..100) < FAITHFUL { leaning(user) } else { sites.draw(rng) };
                 let site = SITES[site].0;
