@@ -75,6 +75,30 @@ pub(super) struct Labels {
     pub(super) metadata: HashMap<String, String>,
 }
 
+/// A request with [`Labels`]. A macro, as the requests that make an object share the setters but no trait.
+macro_rules! labelled {
+    ($request:expr, $labels:expr) => {{
+        let Labels {
+            content_type,
+            content_encoding,
+            content_language,
+            content_disposition,
+            cache_control,
+            storage_class,
+            metadata,
+        } = $labels.clone();
+        $request
+            .set_content_type(content_type)
+            .set_content_encoding(content_encoding)
+            .set_content_language(content_language)
+            .set_content_disposition(content_disposition)
+            .set_cache_control(cache_control)
+            .set_storage_class(storage_class)
+            .set_metadata((!metadata.is_empty()).then_some(metadata))
+    }};
+}
+pub(super) use labelled;
+
 impl Labels {
     pub(super) fn of(attributes: &Attributes) -> Result<Self> {
         let mut labels = Self::default();
@@ -140,8 +164,6 @@ impl S3Store {
         labels: &Labels,
     ) -> Result<Outcome> {
         let (if_match, if_none_match) = condition.headers();
-        let Labels { content_type, content_encoding, content_language, .. } = labels.clone();
-        let Labels { content_disposition, cache_control, storage_class, metadata, .. } = labels.clone();
         let request = self
             .client
             .put_object()
@@ -149,15 +171,8 @@ impl S3Store {
             .key(key)
             .body(body)
             .set_if_match(if_match)
-            .set_if_none_match(if_none_match)
-            .set_content_type(content_type)
-            .set_content_encoding(content_encoding)
-            .set_content_language(content_language)
-            .set_content_disposition(content_disposition)
-            .set_cache_control(cache_control)
-            .set_storage_class(storage_class)
-            .set_metadata((!metadata.is_empty()).then_some(metadata));
-        match request.send().await {
+            .set_if_none_match(if_none_match);
+        match labelled!(request, labels).send().await {
             Ok(put) => Ok(Outcome::Done(PutResult { e_tag: put.e_tag, version: put.version_id })),
             Err(error) => self.after_failure(key, condition, labels.mark(), Said::of(error)).await,
         }

@@ -15,7 +15,7 @@ use object_store::{Error, PutResult, Result};
 use super::S3Store;
 use super::error::Asked;
 use super::multipart::MIN_PART_BYTES;
-use super::put::{Condition, Labels, MARK, Outcome, hexadecimal};
+use super::put::{Condition, Labels, MARK, Outcome, hexadecimal, labelled};
 use crate::said::Said;
 
 /// Files up to this size go in one request.
@@ -95,21 +95,8 @@ impl S3Store {
 
     /// Begins an upload in parts; gives its name.
     pub(super) async fn begin_upload(&self, asked: &Asked, labels: &Labels) -> Result<String> {
-        let Labels { content_type, content_encoding, content_language, .. } = labels.clone();
-        let Labels { content_disposition, cache_control, storage_class, metadata, .. } = labels.clone();
-        let request = self
-            .client
-            .create_multipart_upload()
-            .bucket(&self.bucket)
-            .key(&asked.key)
-            .set_content_type(content_type)
-            .set_content_encoding(content_encoding)
-            .set_content_language(content_language)
-            .set_content_disposition(content_disposition)
-            .set_cache_control(cache_control)
-            .set_storage_class(storage_class)
-            .set_metadata((!metadata.is_empty()).then_some(metadata));
-        let begun = request.send().await.map_err(|error| asked.failed(Said::of(error)))?;
+        let request = self.client.create_multipart_upload().bucket(&self.bucket).key(&asked.key);
+        let begun = labelled!(request, labels).send().await.map_err(|error| asked.failed(Said::of(error)))?;
         begun.upload_id.ok_or_else(|| asked.broken("an upload in parts has no name"))
     }
 
