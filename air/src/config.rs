@@ -11,7 +11,7 @@ use crate::runs::Alive;
 use crate::suppress::Thresholds;
 
 /// The smallest `min_overlap` that hides anything; below it, only 0 (for tests) is allowed.
-const LEAST_MIN_OVERLAP: u32 = 50;
+pub const LEAST_MIN_OVERLAP: u32 = 50;
 
 /// The `[air]` table of the configuration, with its features resolved.
 #[derive(Clone, Debug)]

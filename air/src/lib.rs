@@ -34,7 +34,7 @@ mod udb;
 
 pub use air::Air;
 pub use bar::{Bar, Tone};
-pub use config::{AirConfig, Membership, Order};
+pub use config::{AirConfig, LEAST_MIN_OVERLAP, Membership, Order};
 pub use error::AirError;
 pub use index::{CellCounts, Measures, p_value};
 pub use input::FeaturesPlace;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use neartime_air::{AirError, Alive, Order, Thresholds, read_groups, read_site_names};
+use neartime_air::{AirError, Alive, LEAST_MIN_OVERLAP, Order, Thresholds, read_groups, read_site_names};
 use neartime_model::{FeatureName, Span, chain};
 
 use super::feature::MEMBERSHIP;
@@ -37,8 +37,6 @@ pub(crate) struct Members {
 
 /// How `schedule` is written.
 const CRON: &str = "second, minute, hour, day of month, month and day of week, UTC, as \"0 */10 * * * *\"";
-/// Under this the counts of a cell tell of single people; 0 is for tests.
-const LEAST_OVERLAP: u32 = 50;
 
 pub(super) fn read(mut section: Section<'_>, base: &Path, features: &[FeatureConfig]) -> Option<Air> {
     let segments = memberships(&mut section, "segments", features);
@@ -150,8 +148,8 @@ fn segments_alive(section: &mut Section<'_>, segments: &[FeatureName], default: 
 
 fn min_overlap(value: &Value<'_>) -> Option<u32> {
     let least = count(value)?;
-    if (1..LEAST_OVERLAP).contains(&least) {
-        value.problem(format!("is {least}: at least {LEAST_OVERLAP}, or 0 in tests"));
+    if (1..LEAST_MIN_OVERLAP).contains(&least) {
+        value.problem(format!("is {least}: at least {LEAST_MIN_OVERLAP}, or 0 in tests"));
     }
     Some(least)
 }
