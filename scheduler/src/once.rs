@@ -223,8 +223,8 @@ impl Scheduler {
                         return Ok(());
                     }
                     if rest.claims_of_others > 0 && worked_at.elapsed() > QUIET_WAIT {
-                        told.call_once(|| tracing::warn!(claims = rest.claims_of_others, "waiting for tasks that other \
-                            processes claimed: for their end, or for that of their leases"));
+                        let claims = rest.claims_of_others;
+                        told.call_once(|| tracing::warn!(claims, "waiting until other processes end, or their leases"));
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
