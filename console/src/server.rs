@@ -1,23 +1,45 @@
 //! The three pages, and the socket that they are served on.
+//!
+//! What serves them is put together here rather than taken from axum, which neither limits connections nor cuts off
+//! those that never send their request: they would use up the descriptors that the rest of the process works with.
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::Listener;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use neartime_model::{Classify, Clock, ErrorKind};
 use neartime_tasks_db::TasksDb;
-use tokio::net::TcpListener;
-use tokio::sync::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::poll::Poll;
 use crate::{Health, LiveReport, Metrics};
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+const INDEX: &str = "\
+neartime
+/metrics  the numbers, for Prometheus
+/healthz  200 as long as the process is alive
+/readyz   200 if it can work, else 503 and the reasons
+";
+
+/// Connections that are served at a time; others wait until one ends.
+const MOST_CONNECTIONS: u32 = 64;
+
+/// How long a connection may take to send the head of a request, and how long it may be idle before the next.
+const HEAD_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is shown, not yet served.
 pub struct Console {
@@ -37,16 +59,12 @@ pub enum ConsoleError {
         #[source]
         source: std::io::Error,
     },
-    /// The socket broke.
-    #[error("could not serve the console any longer")]
-    Serve(#[source] std::io::Error),
 }
 
 impl Classify for ConsoleError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Listen { .. } => ErrorKind::Invalid,
-            Self::Serve(_) => ErrorKind::Failed,
         }
     }
 }
@@ -92,17 +110,52 @@ impl Bound {
     }
 
     /// Serves until `shutdown` resolves and the answers under way are given.
-    ///
-    /// # Errors
-    /// If the socket breaks.
-    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ConsoleError> {
+    pub async fn serve(mut self, shutdown: impl Future<Output = ()> + Send + 'static) {
         let pages = Router::new()
+            .route("/", get(index))
             .route("/metrics", get(metrics))
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
             .with_state(self.console);
-        axum::serve(self.listener, pages).with_graceful_shutdown(shutdown).await.map_err(ConsoleError::Serve)
+        let seats = Arc::new(Semaphore::new(MOST_CONNECTIONS as usize));
+        let (open, closing) = watch::channel(());
+        let mut shutdown = pin!(shutdown);
+        loop {
+            let next = async {
+                let seat = Arc::clone(&seats).acquire_owned().await.expect("it is never closed");
+                (Listener::accept(&mut self.listener).await.0, seat)
+            };
+            let (stream, seat) = tokio::select! {
+                next = next => next,
+                () = &mut shutdown => break,
+            };
+            let (pages, closing) = (pages.clone(), closing.clone());
+            tokio::spawn(async move {
+                serve_connection(stream, pages, closing).await;
+                drop(seat);
+            });
+        }
+        drop(open);
+        // Once every seat is free, every answer is given.
+        let _ = seats.acquire_many(MOST_CONNECTIONS).await;
     }
+}
+
+/// Answers the requests of one connection, one after the other; after `closing`, only the one under way.
+async fn serve_connection(stream: TcpStream, pages: Router, mut closing: watch::Receiver<()>) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(pages)));
+    // What a client does wrong, or breaks off, is its own affair.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = closing.changed() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+async fn index() -> &'static str {
+    INDEX
 }
 
 async fn metrics(State(console): State<Arc<Console>>) -> Response {

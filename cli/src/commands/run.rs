@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use neartime_model::chain;
 use neartime_scheduler::{Event, Observer, Scheduler, Summary, TaskLabel};
 use neartime_tasks_db::{TaskState, TasksDb};
 use tokio::sync::oneshot;
@@ -121,12 +120,7 @@ async fn serve_console(app: &App, watch: &Watch, tasks: &Arc<dyn TasksDb>) -> an
     };
     let bound = watch.console(console.listen, Arc::clone(tasks), report, Arc::clone(app.clock())).await?;
     tracing::info!(address = %bound.address(), "the console is served");
-    let serving = tokio::spawn(async move {
-        let end = async move { ended.await.unwrap_or_default() };
-        if let Err(error) = bound.serve(end).await {
-            tracing::error!(error = chain(&error), "the console is no longer served");
-        }
-    });
+    let serving = tokio::spawn(bound.serve(async move { ended.await.unwrap_or_default() }));
     Ok(Served { end, serving: Some(serving) })
 }
 

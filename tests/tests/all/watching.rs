@@ -94,6 +94,30 @@ fn a_daemon_tells_what_it_does_and_whether_it_can() {
 }
 
 #[test]
+fn connections_that_never_finish_their_request_do_not_take_the_console_away() {
+    let address = free_address();
+    let config =
+        format!("{EMBEDDED}[console]\nlisten = \"{address}\"\n{}{}", users("events", ""), users_features("events"));
+    let site = Site::new(BINARY, &config);
+    put(&site);
+    let mut daemon = site.start(["run"]);
+    wait_for(address, "/healthz", |status, _| status == 200);
+    let index = wait_for(address, "/", |status, _| status == 200);
+    assert!(index.contains("/metrics") && index.contains("/readyz"), "{index}");
+    let half = || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET /heal").unwrap();
+        stream
+    };
+    let mut halves: Vec<TcpStream> = (0..100).map(|_| half()).collect();
+    wait_for(address, "/healthz", |status, _| status == 200);
+    halves[0].set_read_timeout(Some(PATIENCE)).unwrap();
+    assert!(halves[0].read_to_end(&mut Vec::new()).is_ok(), "the first was cut off");
+    kill_process(Pid::from_child(&daemon), Signal::TERM).unwrap();
+    assert!(daemon.wait().unwrap().success());
+}
+
+#[test]
 fn an_address_that_is_taken_is_a_mistake_of_the_configuration() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
