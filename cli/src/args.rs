@@ -246,7 +246,7 @@ pub(crate) struct GetArgs {
     /// As `neartime features` lists it
     pub(crate) feature: FeatureName,
     /// The entity's value, whatever the key is called
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     pub(crate) id: String,
     /// Fold only the chunks of so long before --as-of
     #[arg(long, value_name = "SPAN")]
@@ -317,10 +317,10 @@ pub(crate) enum AirCommand {
 #[derive(Debug, Args)]
 pub(crate) struct AirShowArgs {
     /// Only this site, by id or name
-    #[arg(long, value_name = "SITE")]
+    #[arg(long, value_name = "SITE", allow_hyphen_values = true)]
     pub(crate) site: Option<String>,
     /// Only this group of segments
-    #[arg(long, value_name = "GROUP")]
+    #[arg(long, value_name = "GROUP", allow_hyphen_values = true)]
     pub(crate) group: Option<String>,
     /// By what, the highest first; default: site, group, index
     #[arg(long, value_enum)]
@@ -354,6 +354,15 @@ mod tests {
         let cli = Cli::try_parse_from(["neartime", "sql", "select 1", "--json", "--config", "a.toml"]).unwrap();
         assert_eq!(cli.global.format(), Format::Json);
         assert_eq!(cli.global.config, PathBuf::from("a.toml"));
+    }
+
+    #[test]
+    fn what_data_is_called_may_begin_with_a_hyphen() {
+        let cli = Cli::try_parse_from(["neartime", "get", "f", "--id", "-5", "--json"]).unwrap();
+        assert_eq!(cli.global.format(), Format::Json);
+        let Command::Get(args) = cli.command else { panic!("another command: {:?}", cli.command) };
+        assert_eq!(args.id, "-5");
+        assert!(Cli::try_parse_from(["neartime", "air", "show", "--site", "-1", "--group", "-a", "--json"]).is_ok());
     }
 
     #[test]

@@ -67,6 +67,14 @@ fn the_demo_shows_exactly_what_it_planted() {
 }
 
 #[test]
+fn an_id_may_begin_with_a_hyphen() {
+    let site = small();
+    put_lines(&site.path().join("raw"), "2024/02/29/100100.gz", [r#"{"user":"-5","at":"2024-02-29T10:01:00Z"}"#]);
+    site.run_once(0);
+    assert_eq!(site.json(["get", "notes", "--id", "-5"])[0]["user"], "-5");
+}
+
+#[test]
 fn the_complete_configuration_passes_the_check() {
     let site = Site::new(BINARY, COMPLETE);
     for source in ["horizontals", "memberships", "visits", "deliveries"] {
