@@ -183,7 +183,7 @@ pub(crate) struct TasksListArgs {
     /// Only tasks of this source
     #[arg(long, value_name = "SOURCE")]
     pub(crate) source: Option<SourceName>,
-    /// Only tasks in this state
+    /// Only tasks in this state; `parked`: also those with a parked run
     #[arg(long, value_enum)]
     pub(crate) state: Option<State>,
     #[command(flatten)]

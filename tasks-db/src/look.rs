@@ -50,7 +50,7 @@ pub struct TaskRow {
 pub struct TaskQuery {
     /// Only those of this source.
     pub source: Option<SourceName>,
-    /// Only those in this state.
+    /// Only those in this state; parked: also those of any other state that have a parked run.
     pub state: Option<TaskState>,
     /// Only those of this path.
     pub file_path: Option<FilePath>,

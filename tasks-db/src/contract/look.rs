@@ -1,7 +1,7 @@
 use neartime_model::{FilePath, Span};
 
 use super::bench::{Bench, at, everything, failed, feature_name, file, source, source_name};
-use crate::{FeaturePulse, Parking, SourcePulse, TaskId, TaskQuery, TaskState};
+use crate::{FeaturePulse, MAX_RUN_ATTEMPTS, Parking, SourcePulse, TaskId, TaskQuery, TaskState};
 
 pub(super) async fn tasks_are_listed_in_pages(bench: Bench) {
     let bench = bench.declared().await;
@@ -59,6 +59,31 @@ pub(super) async fn features_show_how_far_they_are(bench: Bench) {
     assert_eq!((a.rows, a.done, a.waiting, a.parked), (20, 2, 0, 0));
     assert_eq!((b.newest_done_chunk, b.rows), (Some(at("2018-08-01T10:40:00Z")), 10));
     assert_eq!((b.done, b.waiting, b.newest.0), (1, 1, 1));
+}
+
+/// Whoever looks for what stands parked finds both kinds; what each task's own state is stays what it is.
+pub(super) async fn parked_tasks_are_listed_with_those_that_have_parked_runs(bench: Bench) {
+    let bench = bench.declared().await;
+    bench.chunks(&["2018-08-01T10:00:00Z", "2018-08-01T10:10:00Z", "2018-08-01T10:20:00Z"]).await;
+    let finished = bench.claim_some().await;
+    bench.finish(&finished).await;
+    let half = bench.claim_some().await;
+    let outcomes = [super::bench::done("a", 1), failed("b", Span::ZERO)];
+    bench.db.complete(&half.lease, &outcomes, None).await.unwrap();
+    for _ in 1..MAX_RUN_ATTEMPTS {
+        let again = bench.claim_some().await;
+        bench.db.complete(&again.lease, &[failed("b", Span::ZERO)], None).await.unwrap();
+    }
+    let parked = bench.claim_some().await;
+    bench.db.park(&parked.lease, &Parking::default()).await.unwrap();
+    let parked = TaskQuery { state: Some(TaskState::Parked), ..everything() };
+    let listed = bench.db.tasks(&parked).await.unwrap();
+    let shown: Vec<_> = listed.iter().map(|row| (row.chunk.start().to_string(), row.state, row.parked_runs)).collect();
+    let expected = [("2018-08-01T10:10:00Z", TaskState::Done, 1), ("2018-08-01T10:20:00Z", TaskState::Parked, 0)];
+    assert_eq!(shown, expected.map(|(start, state, runs)| (start.to_owned(), state, runs)));
+    let second = TaskQuery { after: Some(listed[0].cursor()), ..parked.clone() };
+    assert_eq!(bench.db.tasks(&second).await.unwrap(), listed[1..]);
+    assert!(bench.db.tasks(&TaskQuery { source: Some(source_name("other")), ..parked }).await.unwrap().is_empty());
 }
 
 /// Its tasks wait for the day when a feature reads it; until then nobody is late with them.

@@ -95,6 +95,7 @@ cases! {
     quarantine::a_hundred_examples_and_exact_counts,
     quarantine::text_is_cut_and_cleaned,
     look::tasks_are_listed_in_pages,
+    look::parked_tasks_are_listed_with_those_that_have_parked_runs,
     look::features_show_how_far_they_are,
     look::tasks_that_no_feature_reads_are_not_due,
     look::the_pulse_tells_what_is_unfinished,

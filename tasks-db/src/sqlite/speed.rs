@@ -40,6 +40,9 @@ async fn claims_walk_the_unfinished_tasks_alone() {
     assert!(task.contains("tasks_queue (path_id=? AND lane=?)") && !task.contains("ORDER BY"), "{task}");
     let missing = plan(&db, include_str!("../../queries/sqlite/missing_runs.sql")).await;
     assert!(missing.contains("tasks_completed (source=? AND completion>? AND completion<?)"), "{missing}");
+    let parked = plan(&db, include_str!("../../queries/sqlite/tasks_page_parked.sql")).await;
+    assert!(parked.contains("INDEX runs_unfinished") && parked.contains("INDEX tasks_by_state (state=?)"), "{parked}");
+    assert!(!parked.contains("SCAN t\n") && !parked.contains("tasks_by_chunk"), "{parked}");
     let changed = plan(&db, include_str!("../../queries/sqlite/changed_files.sql")).await;
     assert!(changed.contains("SEARCH f USING PRIMARY KEY (source=? AND key=?)"), "{changed}");
 }

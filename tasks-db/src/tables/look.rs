@@ -14,11 +14,12 @@ use super::session::{Statement, statement};
 use crate::{
     ColumnDeclaration, FeaturePulse, FeatureStanding, FileRow, InputFile, Look, Pulse, QuarantineCursor,
     QuarantineExample, QuarantineQuery, QuarantineRow, ReasonCount, Result, RunRow, SourcePulse, StateCount,
-    TaskDetail, TaskId, TaskQuery, TaskRow,
+    TaskDetail, TaskId, TaskQuery, TaskRow, TaskState,
 };
 
 const TASKS_PAGE: Statement = statement!("tasks_page");
 const TASKS_PAGE_BY_STATE: Statement = statement!("tasks_page_by_state");
+const TASKS_PAGE_PARKED: Statement = statement!("tasks_page_parked");
 const TASK_READ: Statement = statement!("task_read");
 const TASK_FILES: Statement = statement!("task_files");
 const TASK_RUNS: Statement = statement!("task_runs");
@@ -84,7 +85,11 @@ impl Look for Tasks {
 impl Tasks {
     async fn read_tasks(&self, query: &TaskQuery) -> Step<Vec<TaskRow>> {
         let (chunk, task) = query.after.map_or((i64::MIN, i64::MIN), |at| (at.data_chunk.as_micros(), at.task.0));
-        let statement = if query.state.is_some() { TASKS_PAGE_BY_STATE } else { TASKS_PAGE };
+        let (statement, state) = match query.state {
+            None => (TASKS_PAGE, None),
+            Some(TaskState::Parked) => (TASKS_PAGE_PARKED, None),
+            Some(state) => (TASKS_PAGE_BY_STATE, Some(state)),
+        };
         let page = statement
             .bind(query.source.as_ref().map(|source| source.as_str()))
             .bind(query.file_path.as_ref().map(FilePath::as_str))
@@ -93,7 +98,7 @@ impl Tasks {
             .bind(chunk)
             .bind(task)
             .bind(i64::from(query.limit));
-        let page = match query.state {
+        let page = match state {
             Some(state) => page.bind(state.as_str()),
             None => page,
         };

@@ -34,6 +34,7 @@ fn assert_parked_alone(site: &Site, feature: &str) {
     assert_eq!(site.json(["get", "neighbour", "--id", "ann"])[0]["actions_count"], 2);
     let task = &site.json(["tasks", "list"])[0];
     assert_eq!(task["state"], "done", "the task is done, the run is parked");
+    assert_eq!(site.json(["tasks", "list", "--state", "parked"])[0]["task"], task["task"], "and it is found by that");
     let id = task["task"].to_string();
     let shown = site.run(["tasks", "show", id.trim_matches('"')]).stdout;
     assert!(shown.contains(feature) && shown.contains("parked"), "{shown}");

@@ -54,6 +54,10 @@ async fn claims_walk_the_unfinished_tasks_alone() {
     let far = include_str!("../../../queries/postgres/pulse_features.sql").replace("$1", "NULL");
     let far = plan(&mut conn, &far, "text", "''").await;
     assert!(far.contains("runs_by_feature") && !far.contains("Seq Scan on runs"), "{far}");
+    let parked = include_str!("../../../queries/postgres/tasks_page_parked.sql");
+    let types = "text, text, bigint, bigint, bigint, bigint, bigint";
+    let parked = plan(&mut conn, parked, types, "NULL, NULL, NULL, NULL, 1, 1, 100").await;
+    assert!(parked.contains("tasks_parked") && parked.contains("runs_unfinished"), "{parked}");
     let missing = include_str!("../../../queries/postgres/missing_runs.sql");
     let missing =
         plan(&mut conn, missing, "text, bigint, text, bigint, bigint, bigint", "'a', 1, 'events', 1, 9, 5").await;
