@@ -19,7 +19,7 @@ use super::encode::{Encoded, Layout, encode, io_error};
 use super::footer::Footer;
 use super::listing::{ListedFile, list_files};
 use super::published::{PublishedFile, is_changed};
-use super::tree::LocalTree;
+use super::tree::{LocalTree, is_too_long};
 use super::{ConditionalPut, PartitionFile, Published, Publisher, Put, Staged};
 use crate::StoreError;
 
@@ -236,7 +236,12 @@ impl FeaturesStore {
         match self.objects.head(&location).await {
             Ok(meta) => Ok(Some(meta)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(StoreError::unavailable(format!("looking at {location}"), error)),
+            Err(error) if is_too_long(&error) => Err(StoreError::invalid(format!(
+                "the features store takes no file name of {} bytes, as the layout's captures would make it: {}",
+                key.filename().map_or(0, str::len),
+                key.filename().unwrap_or_default(),
+            ))),
+            Err(error) => Err(StoreError::unavailable(format!("looking at {key} in the features store"), error)),
         }
     }
 

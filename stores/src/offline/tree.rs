@@ -160,6 +160,15 @@ fn list_folder(folder: &Path, files: &mut Vec<ObjectMeta>, folders: &mut Vec<Pat
     Ok(())
 }
 
+/// Whether a file system refused a name for its length.
+pub(super) fn is_too_long(error: &Error) -> bool {
+    let mut causes = std::iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source());
+    causes.any(|cause| {
+        let io = cause.downcast_ref::<io::Error>();
+        io.is_some_and(|io| io.kind() == ErrorKind::InvalidFilename)
+    })
+}
+
 fn generic(source: Box<dyn std::error::Error + Send + Sync>) -> Error {
     Error::Generic { store: "LocalTree", source }
 }
