@@ -95,7 +95,7 @@ impl Registry {
         let off = self.off.iter().find(|off| off.feature == name.as_str());
         Err(match off {
             Some(off) => Invalid(format!("the feature `{name}` is off: {}", off.reason)),
-            None => Invalid(format!("there is no feature `{name}`: `neartime features` lists them")),
+            None => Invalid(format!("no feature `{name}` runs here: `neartime features` lists those that do")),
         }
         .into())
     }

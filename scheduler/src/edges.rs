@@ -119,6 +119,11 @@ impl Edges {
         read.map(|work| work.source.name.clone()).collect()
     }
 
+    /// Whether this feature runs here.
+    pub(crate) fn runs(&self, feature: &FeatureName) -> bool {
+        self.sources.iter().any(|work| work.feature(feature).is_some())
+    }
+
     pub(crate) fn worker_sources(&self) -> Vec<WorkerSource> {
         self.sources.iter().map(SourceWork::for_workers).collect()
     }

@@ -28,8 +28,10 @@ pub struct Summary {
     pub unmatched: u64,
     /// Tasks that are parked now.
     pub parked_tasks: u64,
-    /// Runs that are parked now.
+    /// Runs that are parked now, of the features that run here.
     pub parked_runs: u64,
+    /// Runs that are parked of features that do not run here (any more): nothing will take them up.
+    pub forgotten_runs: u64,
     /// Whether it was asked to stop before all was done.
     pub stopped: bool,
 }
@@ -139,7 +141,12 @@ impl Scheduler {
                 summary.parked_tasks += count.tasks;
             }
         }
-        summary.parked_runs = self.edges.tasks.features().await?.iter().map(|feature| feature.parked).sum();
+        for feature in self.edges.tasks.features().await? {
+            match self.edges.runs(&feature.name) {
+                true => summary.parked_runs += feature.parked,
+                false => summary.forgotten_runs += feature.parked,
+            }
+        }
         summary.stopped = is_stopping(&stopped);
         Ok(summary)
     }

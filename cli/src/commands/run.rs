@@ -63,13 +63,19 @@ async fn once(app: &App) -> anyhow::Result<ExitCode> {
         eprintln!("stopping: what is claimed is finished, or given back after ten seconds");
     };
     let ran = run_once(app, shutdown).await?;
-    let Summary { matched, unmatched, parked_tasks, parked_runs, stopped } = ran.summary;
+    let Summary { matched, unmatched, parked_tasks, parked_runs, forgotten_runs, stopped } = ran.summary;
     eprintln!("{matched} files found, {} tasks completed, {} lines read", ran.completed_tasks, ran.lines);
     if unmatched > 0 {
         eprintln!("{unmatched} files fit no layout and were left alone (`neartime check` shows them)");
     }
     if parked_tasks + parked_runs > 0 {
-        eprintln!("parked: {parked_tasks} tasks, {parked_runs} runs (`neartime tasks list`, `neartime tasks retry`)");
+        eprintln!(
+            "parked: {parked_tasks} tasks, {parked_runs} runs (`neartime tasks list --state parked`, `neartime tasks \
+             show`, `neartime tasks retry`)"
+        );
+    }
+    if forgotten_runs > 0 {
+        eprintln!("{forgotten_runs} more runs are parked of features that do not run here (`neartime features`)");
     }
     if ran.quarantined_files > 0 {
         eprintln!("quarantined: {} whole files (`neartime quarantine list`)", ran.quarantined_files);

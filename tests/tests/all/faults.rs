@@ -47,6 +47,37 @@ fn a_feature_that_panics_parks_alone() {
     assert_parked_alone(&site, "panicking");
 }
 
+/// Percent-encoded, 126 bytes come to 378: more than a file system takes for a name.
+#[test]
+fn a_name_that_the_features_store_cannot_hold_parks_its_runs_alone() {
+    let source = users("events", "").replace("layout = \"%Y", "layout = \"{brand}/%Y");
+    let feature = |name: &str| {
+        format!(
+            "[[feature]]\nname = \"{name}\"\nsource = \"events\"\nengine = \"count\"\nselect = {{ id = \"user\" }}\n"
+        )
+    };
+    let site = Site::new(BINARY, &format!("{EMBEDDED}{source}{}", feature("counted")));
+    let line = r#"{"user":"ann","item":"i","amount":1,"time":"2024-02-29T10:01:00Z"}"#;
+    for brand in ["short", &"é".repeat(63)] {
+        put_lines(&site.path().join(format!("raw/{brand}/2024/02/29")), "100000.gz", [line]);
+    }
+    let ran = site.run_once(1);
+    assert!(ran.stderr.contains("parked: 0 tasks, 1 runs"), "{}", ran.stderr);
+    assert_eq!(site.sql("select id from features_store.counted"), [["ann"]]);
+    let parked = site.json(["tasks", "list", "--state", "parked"]);
+    assert_eq!((parked.len(), &parked[0]["state"]), (1, &serde_json::json!("done")), "{parked:?}");
+    let shown = site.json(["tasks", "show", &parked[0]["task"].to_string()]);
+    let run = shown.iter().find(|row| row["part"] == "run").unwrap();
+    assert!(run["note"].as_str().unwrap().contains("takes no file name of 393 bytes"), "{run}");
+    // Parked runs of a feature that is gone are nobody's to mend.
+    site.configure(&format!("{EMBEDDED}{source}"));
+    let ran = site.run_once(0);
+    assert!(ran.stderr.contains("1 more runs are parked of features that do not run here"), "{}", ran.stderr);
+    let gone = site.run(["get", "counted", "--id", "-5"]);
+    assert_eq!(gone.code, Some(2), "{}", gone.stderr);
+    assert!(gone.stderr.contains("no feature `counted` runs here"), "{}", gone.stderr);
+}
+
 #[test]
 fn every_panic_is_told_of_its_own_feature() {
     let site = site("faulty_panics");
