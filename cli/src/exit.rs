@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Error;
 use neartime_model::{Classify, ErrorKind, causes};
 
-use crate::output::OutputClosed;
+use crate::output::{OutputClosed, visible};
 
 /// `run --once` found something parked, or quarantined a whole file.
 pub(crate) const UNFINISHED: u8 = 1;
@@ -39,6 +39,8 @@ pub(crate) fn report(error: &Error) -> ExitCode {
 /// Shows the error with its causes.
 pub(crate) fn show(error: &Error) {
     let text = causes(error.as_ref()).join("\n  because: ");
+    // Lines are ours; what else would move the cursor is part of some name.
+    let text: String = text.chars().map(|c| if matches!(c, '\n' | '\t') { c } else { visible(c) }).collect();
     eprintln!("error: {text}");
 }
 

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::args::{AirCommand, AirShowArgs, AirSort, Format};
 use crate::clients::publisher;
 use crate::exit::Invalid;
-use crate::output::{Cell, Rows};
+use crate::output::{Cell, Rows, printable};
 use crate::progress::Progress;
 
 /// Of CSV and JSON.
@@ -59,8 +59,11 @@ async fn run(app: &App, as_of: Option<neartime_model::Instant>) -> anyhow::Resul
         return Ok(());
     };
     if !made.ungrouped.is_empty() {
-        let names: Vec<_> =
-            made.ungrouped.iter().map(|(segment, users)| format!("{segment} ({users} users)")).collect();
+        let names: Vec<_> = made
+            .ungrouped
+            .iter()
+            .map(|(segment, users)| format!("{} ({users} users)", printable(&segment.to_string())))
+            .collect();
         eprintln!("warning: {} segments are in no group: {}", names.len(), names.join(", "));
     }
     if made.is_empty() {

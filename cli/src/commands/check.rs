@@ -15,7 +15,7 @@ use crate::air;
 use crate::app::App;
 use crate::args::Format;
 use crate::exit;
-use crate::output::{self, Cell};
+use crate::output::{self, Cell, printable};
 use crate::registry::Off;
 
 const COLUMNS: [&str; 9] =
@@ -80,7 +80,8 @@ async fn list(source: &Source) -> anyhow::Result<Discovered> {
 fn listing_warning(source: &Source, listed: &Discovered) -> Option<String> {
     let (name, unmatched) = (&source.name, listed.unmatched);
     if unmatched > 0 {
-        let examples = listed.unmatched_examples.join(", ");
+        let examples: Vec<_> = listed.unmatched_examples.iter().map(|key| printable(key)).collect();
+        let examples = examples.join(", ");
         return Some(format!("{unmatched} files of `{name}` do not fit its layout and are left alone: {examples}"));
     }
     (listed.matched == 0).then(|| format!("no file of `{name}` is there yet"))

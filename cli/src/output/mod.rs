@@ -117,6 +117,16 @@ pub(crate) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
     closed(writeln!(io::stdout(), "{text}"))
 }
 
+/// Text of raw files, or a name of one, for a terminal: control characters would let it move the reader's cursor.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(visible).collect()
+}
+
+/// The same of one character.
+pub(crate) fn visible(character: char) -> char {
+    if character.is_control() { '\u{fffd}' } else { character }
+}
+
 /// Tells a reader that has gone from a real error.
 pub(crate) fn closed<T>(result: io::Result<T>) -> anyhow::Result<T> {
     result.map_err(|error| match error.kind() {

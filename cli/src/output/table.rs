@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Color, ContentArrangement, Table, TableComponen
 
 use neartime_air::Tone;
 
-use super::{Cell, RowWriter, pager};
+use super::{Cell, RowWriter, pager, printable};
 
 pub(super) struct TableWriter<W> {
     out: W,
@@ -60,9 +60,4 @@ fn colour(tone: Tone) -> Color {
         Tone::Under => Color::Red,
         Tone::Unsure => Color::DarkGrey,
     }
-}
-
-/// Control characters would let a raw line move the reader's cursor.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -75,6 +75,19 @@ fn an_id_may_begin_with_a_hyphen() {
 }
 
 #[test]
+fn what_names_of_files_hold_does_not_reach_the_terminal() {
+    let site = small();
+    put_lines(&site.path().join("raw"), "2024/02/29/10\u{1b}[2J\n.gz", ["{}"]);
+    let ran = site.run(["check"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("1 files of `events` do not fit its layout") && !ran.stderr.contains('\u{1b}'),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
 fn the_complete_configuration_passes_the_check() {
     let site = Site::new(BINARY, COMPLETE);
     for source in ["horizontals", "memberships", "visits", "deliveries"] {
