@@ -20,10 +20,8 @@ impl<W: Write> TableWriter<W> {
         let mut table = Table::new();
         table.load_preset(presets::NOTHING).set_header(columns);
         table.set_style(TableComponent::HeaderLines, '─').set_style(TableComponent::MiddleHeaderIntersections, '─');
-        // A pipe has no width: wrapping there would tear values apart.
-        let arrangement =
-            if io::stdout().is_terminal() { ContentArrangement::Dynamic } else { ContentArrangement::Disabled };
-        table.set_content_arrangement(arrangement);
+        // Wrapping would tear values apart: a terminal that is too narrow cuts the lines instead.
+        table.set_content_arrangement(ContentArrangement::Disabled);
         Self { out, table, rows: 0, paged }
     }
 }
@@ -46,6 +44,10 @@ impl<W: Write + Send> RowWriter for TableWriter<W> {
     fn finish(mut self: Box<Self>) -> io::Result<()> {
         let text = self.table.trim_fmt() + "\n";
         if self.paged && io::stdout().is_terminal() && pager::show(&text)? {
+            let is_cut = |width: u16| text.lines().any(|line| line.chars().count() > usize::from(width));
+            if self.table.width().is_some_and(is_cut) {
+                eprintln!("wider than the terminal: --format csv or json has all of it, and `| less -S` scrolls");
+            }
             return Ok(());
         }
         self.out.write_all(text.as_bytes())?;
