@@ -104,7 +104,17 @@ impl Proposal {
                 Some(known) if known.kind != column.kind => {
                     let numbers = [Kind::Int, Kind::Float];
                     let both = numbers.contains(&known.kind) && numbers.contains(&column.kind);
-                    known.kind = if both { Kind::Float } else { Kind::String };
+                    known.kind = match (known.kind, column.kind) {
+                        _ if both => Kind::Float,
+                        // One file tells how the other is to be read.
+                        (Kind::Ambiguous(one, other), Kind::Timestamp(unit))
+                        | (Kind::Timestamp(unit), Kind::Ambiguous(one, other))
+                            if unit == one || unit == other =>
+                        {
+                            Kind::Timestamp(unit)
+                        }
+                        _ => Kind::String,
+                    };
                 }
                 Some(_) => {}
                 None => self.columns.push(column),
@@ -118,6 +128,18 @@ impl Proposal {
         const USUAL: [&str; 6] = ["timestamp", "event_time", "ts", "time", "created_at", "date"];
         let times = || self.columns.iter().filter(|column| matches!(column.kind, Kind::Timestamp(_)));
         USUAL.iter().find_map(|usual| times().find(|column| column.name == *usual)).or_else(|| times().next())
+    }
+
+    /// A line for `[source.columns]` that would make the event time, where none was recognised.
+    fn event_time_line(&self) -> String {
+        let ambiguous = self.columns.iter().find_map(|column| match column.kind {
+            Kind::Ambiguous(unit, _) => Some((column.name.as_str(), unit)),
+            _ => None,
+        });
+        let named =
+            || self.columns.iter().find(|column| kind::is_time(&column.name)).map(|column| column.name.as_str());
+        let (name, unit) = ambiguous.unwrap_or_else(|| (named().unwrap_or("COLUMN"), "%d/%m/%Y %H:%M"));
+        write::column_line(name, "timestamp", Some(unit), None)
     }
 
     /// The column that a first feature counts by: a user, else any id, else any text.
@@ -171,16 +193,25 @@ fn check(target: &Path, text: &str, features: &[Arc<dyn Feature>]) -> anyhow::Re
 
 fn tell(target: &Path, proposals: &[Proposal]) {
     eprintln!("wrote {}", target.display());
-    for Proposal { name, place, shape, columns, samples } in proposals {
+    for proposal in proposals {
+        let Proposal { name, place, shape, columns, samples } = proposal;
         let format = match shape {
             Shape::Json => "JSON lines".to_owned(),
             Shape::Delimited { delimiter, .. } => format!("fields delimited by {delimiter:?}"),
             Shape::Pattern(pattern) => format!("a web server log, {pattern}"),
         };
         eprintln!("  source {name}: {format}, {} columns", columns.len());
+        let has_time = proposal.event_time().is_some();
+        if !has_time {
+            eprintln!(
+                "  no column was recognised as a time; if one is, say so under [source.columns], with its spelling:"
+            );
+            eprintln!("    {}", proposal.event_time_line());
+        }
         if place.is_none() {
+            let first = if has_time { "" } else { "that line has to be written first; then " };
             let files = samples.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" ");
-            eprintln!("  its names tell no time; cut it into chunks first: neartime import {name} {files}");
+            eprintln!("  its names tell no time; {first}cut it into chunks first: neartime import {name} {files}");
         }
     }
     eprintln!("look it through; then: neartime check, neartime run --once, neartime features");

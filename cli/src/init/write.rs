@@ -65,7 +65,15 @@ fn source(text: &mut String, proposal: &Proposal) {
     }
     match proposal.event_time() {
         Some(column) => put(text, format_args!("event_time = {}\n", quoted(&column.name))),
-        None => text.push_str("# No column is a time: each event counts at the start of its chunk.\n"),
+        None if place.is_some() => text.push_str(
+            "# No column was recognised as a time: each event counts at the start of its chunk. If one is, write below, say\n",
+        ),
+        None => text.push_str(
+            "# No column was recognised as a time, and without one `neartime import` cannot cut: write below, say\n",
+        ),
+    }
+    if proposal.event_time().is_none() {
+        put(text, format_args!("# {}\n", proposal.event_time_line()));
     }
     text.push_str("[source.columns]\n");
     for column in columns {
@@ -75,7 +83,7 @@ fn source(text: &mut String, proposal: &Proposal) {
 
 fn column(text: &mut String, Column { name, kind, from }: &Column) {
     let (r#type, unit) = match kind {
-        Kind::String => ("string", None),
+        Kind::String | Kind::Ambiguous(..) => ("string", None),
         Kind::Int => ("int", None),
         Kind::Float => ("float", None),
         Kind::Bool => ("bool", None),
@@ -83,14 +91,23 @@ fn column(text: &mut String, Column { name, kind, from }: &Column) {
         Kind::Timestamp("iso") => ("timestamp", None),
         Kind::Timestamp(unit) => ("timestamp", Some(*unit)),
     };
+    let mut line = column_line(name, r#type, unit, from.as_deref());
+    if let Kind::Ambiguous(one, other) = kind {
+        line.push_str(&format!(" # a time? {one} or {other}"));
+    }
+    put(text, format_args!("{line}\n"));
+}
+
+/// A line of `[source.columns]`.
+pub(super) fn column_line(name: &str, r#type: &str, unit: Option<&str>, from: Option<&str>) -> String {
     let mut fields = vec![format!("type = {}", quoted(r#type))];
     fields.extend(unit.map(|unit| format!("unit = {}", quoted(unit))));
-    fields.extend(from.as_ref().map(|from| format!("from = {}", quoted(from))));
+    fields.extend(from.map(|from| format!("from = {}", quoted(from))));
     let value = match fields.len() {
         1 if r#type != "timestamp" => quoted(r#type),
         _ => format!("{{ {} }}", fields.join(", ")),
     };
-    put(text, format_args!("{} = {value}\n", key(name)));
+    format!("{} = {value}", key(name))
 }
 
 fn feature(text: &mut String, proposal: &Proposal) {

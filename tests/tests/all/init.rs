@@ -72,6 +72,39 @@ fn a_table_with_tabs_may_have_nothing_in_its_first_and_last_fields() {
     assert_eq!(site.run(["import", "sales", "sales.tsv"]).code, Some(0));
     site.run_once(0);
     assert_eq!(site.rows(["sql", "select customer, coupon from raw.sales order by 1"]), [["ann", ""], ["bob", "x"]]);
+
+fn a_date_in_another_spelling_is_a_time_where_only_one_reading_fits() {
+    let site = empty();
+    fs::write(site.path().join("visits.csv"), "who,when\nann,03/02/2024 9:59\nbob,20/02/2024 10:00\n").unwrap();
+    let ran = site.run(["init", "visits.csv"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let config = fs::read_to_string(site.path().join("neartime.toml")).unwrap();
+    assert!(config.contains("when = { type = \"timestamp\", unit = \"%d/%m/%Y %H:%M\" }"), "{config}");
+    assert_eq!(site.run(["import", "visits", "visits.csv"]).code, Some(0));
+    site.run_once(0);
+    let query = "select day, hour, ten_mins, actions_count from features_store.visits_events order by 1";
+    assert_eq!(site.rows(["sql", query]), [["03", "09", "50", "1"], ["20", "10", "00", "1"]]);
+}
+
+#[test]
+fn where_no_time_is_recognised_the_line_to_write_is_told() {
+    let site = empty();
+    for (text, line) in [
+        ("who,when\nann,03/02/2024 9:59\n", "when = { type = \"timestamp\", unit = \"%d/%m/%Y %H:%M\" }"),
+        ("who,at_what_time\nann,in the morning\n", "at_what_time = { type = \"timestamp\", unit = "),
+    ] {
+        fs::write(site.path().join("visits.csv"), text).unwrap();
+        let ran = site.run(["init", "--force", "visits.csv"]);
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("no column was recognised as a time") && ran.stderr.contains(line),
+            "{}",
+            ran.stderr
+        );
+        let config = fs::read_to_string(site.path().join("neartime.toml")).unwrap();
+        assert!(config.contains(&format!("# {line}")), "{config}");
+    }
+    assert_eq!(site.run(["import", "visits", "visits.csv"]).code, Some(2));
 }
 
 #[test]
