@@ -1,12 +1,12 @@
 //! `unique`: of the rows of a task with the same value, the first by event time, key and line stays.
 //!
 //! The rows are sorted by DataFusion, which spills to disk beyond the memory it is given, and neighbours compared.
-//! Rows without a value all stay.
+//! Rows without a value, or with an empty text, all stay.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use datafusion::arrow::array::{Array, BooleanArray};
+use datafusion::arrow::array::{Array, AsArray as _, BooleanArray};
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::record_batch::RecordBatch;
@@ -130,8 +130,10 @@ impl Firsts {
     fn keep(&mut self, batch: &RecordBatch) -> Result<(RecordBatch, u64)> {
         let unique = batch.column(self.wanted);
         let values = self.converter.convert_columns(std::slice::from_ref(unique))?;
+        let texts = unique.as_string_view_opt();
+        let is_missing = |at: usize| unique.is_null(at) || texts.is_some_and(|texts| texts.value(at).is_empty());
         let is_first = |at: usize| match at.checked_sub(1) {
-            _ if unique.is_null(at) => true,
+            _ if is_missing(at) => true,
             Some(before) => values.row(at) != values.row(before),
             None => self.last.as_ref().is_none_or(|last| last.row() != values.row(at)),
         };

@@ -434,6 +434,19 @@ async fn of_rows_with_the_same_unique_value_the_first_stays() {
 }
 
 #[tokio::test]
+async fn rows_whose_unique_value_is_empty_all_stay() {
+    let json = "{\"id\":\"\",\"n\":1}\n{\"id\":\"\",\"n\":2}\n{\"id\":null,\"n\":3}\n{\"id\":\"x\",\"n\":4}\n{\"id\":\"x\",\"n\":5}\n";
+    let mut raw = Raw::json(&[("id", "string"), ("n", "int")]).text(json).await;
+    raw.spec.unique = Some("id".to_owned());
+    for batch_rows in [8192, 1] {
+        raw.batch_rows = batch_rows;
+        let wanted = |_| Wanted { columns: vec!["n".to_owned()], rows: None };
+        let (rows, report) = raw.read_wanted(wanted).await.unwrap();
+        assert_eq!((rows, report.duplicates), (["1", "2", "3", "4"].map(str::to_owned).to_vec(), 1));
+    }
+}
+
+#[tokio::test]
 async fn dropping_a_read_stops_it() {
     let text = "{\"a\":1}\n".repeat(500_000);
     let mut raw = Raw::json(&[("a", "int")]).text(&text).await;
