@@ -12,12 +12,13 @@
 mod cut;
 mod input;
 mod name;
+mod neighbours;
 mod publish;
 mod sort;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -30,6 +31,7 @@ use crate::report::{BadLine, Findings, Reason};
 use crate::source::Source;
 use cut::Cut;
 use name::{ContentId, Names};
+use neighbours::Neighbours;
 use publish::Publisher;
 use sort::{EventTime, Sorted, Sorter, Stop};
 
@@ -61,8 +63,22 @@ pub struct ImportReport {
     pub refused: BTreeMap<Reason, u64>,
     /// The first hundred examples of each reason; the key is the input file's path.
     pub examples: Vec<BadLine>,
+    /// Input files that went into chunks in which earlier imports have files.
+    pub overlaps: Vec<Overlap>,
     /// Input files that could not be read to their end, with the reason. Nothing of them was placed.
     pub broken: Vec<(PathBuf, String)>,
+}
+
+/// An input file of which some lines may have been imported before, as those of a log that has grown. Only seen where
+/// the layout has a `*`, so that names tell the content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overlap {
+    /// The input file.
+    pub file: PathBuf,
+    /// What the names of the files have in common that were made of it.
+    pub mark: String,
+    /// The same of the earlier imports that have files in the same chunks.
+    pub others: BTreeSet<String>,
 }
 
 /// Why an import ended early. What it had made before stays; the same import again goes on from there.
@@ -146,6 +162,7 @@ struct Import<'a> {
     event_time: EventTime,
     names: Names<'a>,
     publisher: Publisher<'a>,
+    neighbours: Neighbours<'a>,
     findings: Findings,
     report: ImportReport,
 }
@@ -164,8 +181,9 @@ impl<'a> Import<'a> {
             }
         }
         let publisher = Publisher::new(source, runtime)?;
+        let neighbours = Neighbours::new(&source.location, publisher.runtime().clone());
         let (findings, report) = (Findings::default(), ImportReport::default());
-        Ok(Self { source, request, event_time, names, publisher, findings, report })
+        Ok(Self { source, request, event_time, names, publisher, neighbours, findings, report })
     }
 
     fn run(mut self) -> Result<ImportReport, ImportError> {
@@ -173,7 +191,7 @@ impl<'a> Import<'a> {
             let sorter = Sorter::new(self.source, &self.event_time, path, self.publisher.staging());
             match sorter.sort(&self.request.bytes_read) {
                 Ok(Sorted { cut, content, findings }) => {
-                    self.publish(cut, content)?;
+                    self.publish(path, cut, content)?;
                     self.findings.merge(findings);
                 }
                 Err(Stop::Broken(reason)) => self.report.broken.push((path.clone(), reason)),
@@ -184,10 +202,13 @@ impl<'a> Import<'a> {
         Ok(ImportReport { lines: found.lines, refused: found.counts, examples: found.examples, ..self.report })
     }
 
-    fn publish(&mut self, cut: Cut, content: ContentId) -> Result<(), ImportError> {
+    fn publish(&mut self, file: &Path, cut: Cut, content: ContentId) -> Result<(), ImportError> {
+        let mut others = BTreeSet::new();
+        self.neighbours.ours(content);
         for staged in cut.finish(content)? {
             if self.publisher.publish(&self.names, &staged, content)? {
                 self.report.files_made += 1;
+                others.extend(self.neighbours.of(&self.names, staged.chunk, content)?);
             } else {
                 self.report.files_there += 1;
             }
@@ -195,6 +216,9 @@ impl<'a> Import<'a> {
             if self.source.since.is_some_and(|since| staged.chunk.start() < since) {
                 self.report.before_since += staged.lines;
             }
+        }
+        if !others.is_empty() {
+            self.report.overlaps.push(Overlap { file: file.to_owned(), mark: content.to_string(), others });
         }
         Ok(())
     }

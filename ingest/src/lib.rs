@@ -26,7 +26,7 @@ mod unique;
 mod values;
 
 pub use discover::{BATCH_FILES, DiscoverError, Discovered, Found, Scope, Seen, discover};
-pub use import::{ImportError, ImportReport, ImportRequest, import};
+pub use import::{ImportError, ImportReport, ImportRequest, Overlap, import};
 pub use layout::{FormatError, Layout, LayoutError, Matched};
 pub use location::{InvalidLocation, Location};
 pub use raw_table::RawTable;

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::bail;
-use neartime_ingest::{ImportReport, ImportRequest};
+use neartime_ingest::{ImportReport, ImportRequest, Overlap, Source};
 
 use crate::app::App;
 use crate::args::{Format, ImportArgs};
 use crate::config::Size;
 use crate::exit::Invalid;
-use crate::output::{self, Cell};
+use crate::output::{self, Cell, printable};
 use crate::progress::Progress;
 
 const COLUMNS: [&str; 6] = ["lines", "placed", "before_since", "files_made", "files_there", "refused"];
@@ -43,7 +43,7 @@ pub(crate) async fn execute(app: &App, args: ImportArgs) -> anyhow::Result<()> {
         () = told => unreachable!("it tells for ever"),
     };
     progress.finish();
-    show(app.format(), &report?)
+    show(app.format(), &source.source, &report?)
 }
 
 /// A file that is not there is the import's to complain of.
@@ -51,7 +51,11 @@ fn size(file: &Path) -> u64 {
     std::fs::metadata(file).map_or(0, |file| file.len())
 }
 
-fn show(format: Format, report: &ImportReport) -> anyhow::Result<()> {
+fn shown(file: &Path) -> String {
+    printable(&file.display().to_string())
+}
+
+fn show(format: Format, source: &Source, report: &ImportReport) -> anyhow::Result<()> {
     let refused: u64 = report.refused.values().sum();
     let ImportReport { lines, placed, before_since, files_made, files_there, .. } = *report;
     let row = [lines, placed, before_since, files_made, files_there, refused].map(Cell::from).to_vec();
@@ -63,10 +67,22 @@ fn show(format: Format, report: &ImportReport) -> anyhow::Result<()> {
         eprintln!("warning: {count} lines were left out: {reason}");
     }
     for example in report.examples.iter().take(SHOWN) {
-        eprintln!("  {} line {}: {}", example.key, example.line, example.text);
+        eprintln!("  {} line {}: {}", printable(example.key.as_str()), example.line, printable(&example.text));
     }
     for (file, reason) in &report.broken {
-        eprintln!("warning: nothing of {} was placed: {reason}", file.display());
+        eprintln!("warning: nothing of {} was placed: {reason}", shown(file));
+    }
+    for Overlap { file, mark, others } in &report.overlaps {
+        let others: Vec<_> = others.iter().map(|mark| format!("`{mark}`")).collect();
+        eprintln!(
+            "warning: {} went into chunks in which earlier imports have files. If it has lines of theirs, as a log that \
+             has grown, they count twice now: remove, below {}, the files with `{mark}` in their names (this import), \
+             or those with {} (the earlier ones); where they were processed already, `neartime tasks retry \
+             --accept-missing` goes on without them",
+            shown(file),
+            source.location,
+            others.join(", "),
+        );
     }
     match report.broken.len() {
         0 => Ok(()),

@@ -50,6 +50,16 @@ impl fmt::Display for ContentId {
     }
 }
 
+/// Characters of a [`ContentId`] in a name.
+pub(super) const CONTENT_CHARACTERS: usize = 17;
+
+/// Whether this is what the names of some import's files have in common.
+pub(super) fn is_content(text: &str) -> bool {
+    let digits = text.strip_prefix(MARK);
+    text.len() == CONTENT_CHARACTERS
+        && digits.is_some_and(|digits| digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')))
+}
+
 /// The names that a layout has for imported files.
 pub(super) struct Names<'a> {
     layout: &'a Layout,
@@ -69,6 +79,17 @@ impl<'a> Names<'a> {
         };
         let captures = source::captures(layout).map(value).collect::<Result<_, _>>()?;
         Ok(Self { layout, captures })
+    }
+
+    /// The name of content in a chunk, and where in it the content is told; `None` where names do not tell it.
+    pub(super) fn telling(&self, chunk: Chunk, content: ContentId) -> Option<(String, usize)> {
+        if !self.layout.has_free_text() {
+            return None;
+        }
+        let free = content.to_string();
+        let key = self.layout.format_key(&self.captures, chunk.start(), &free).ok()?;
+        let at = key.find(&free)?;
+        Some((key, at))
     }
 
     /// How many names there are for a chunk.

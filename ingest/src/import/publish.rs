@@ -57,6 +57,10 @@ impl<'a> Publisher<'a> {
         })
     }
 
+    pub(super) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// Where files are made.
     pub(super) fn staging(&self) -> &Path {
         &self.staging.0

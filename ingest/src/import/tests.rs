@@ -221,6 +221,34 @@ async fn a_chunk_without_free_names_is_told() {
     assert_eq!(lines_there(&source).await.len(), 1);
 }
 
+/// A log that has grown is another content: its old lines count twice, which has to be said.
+#[tokio::test]
+async fn files_of_earlier_imports_in_the_same_chunks_are_told() {
+    let home = tempfile::tempdir().unwrap();
+    let lines = disorder(5, 40);
+    let files = [write(home.path(), "log", &lines[..30]), write(home.path(), "grown", &lines)];
+    let elsewhere = write(home.path(), "elsewhere", &[event(1, 1_600_000_000)]);
+    let bucket = Location::bucket("s3://raw/in", Arc::new(InMemory::new())).unwrap();
+    let bucket = Arc::new(Source::new(spec(bucket, STARRED, Format::Json)).unwrap());
+    let starred = |layout: &str| source(&home.path().join(layout.len().to_string()), layout);
+    for source in [starred(STARRED), starred("%Y%m%d%H%M*/x-*"), starred("*/%Y%m%d%H%M-*.json.gz"), bucket] {
+        let layout = source.layout.to_string();
+        assert_eq!(run(&source, &files[..1]).await.unwrap().overlaps, [], "{layout}");
+        assert_eq!(run(&source, &[files[0].clone(), elsewhere.clone()]).await.unwrap().overlaps, [], "{layout}");
+        let overlaps = run(&source, &files).await.unwrap().overlaps;
+        assert_eq!(overlaps.len(), 0, "{layout}: both are of this import");
+        let again = write(home.path(), "again", &lines[1..]);
+        let [overlap] = &run(&source, std::slice::from_ref(&again)).await.unwrap().overlaps[..] else {
+            panic!("{layout}")
+        };
+        assert_eq!((&overlap.file, overlap.others.len()), (&again, 2), "{layout}");
+        let names: Vec<_> = found(&source).await.into_iter().map(|file| file.key.to_string()).collect();
+        for mark in overlap.others.iter().chain([&overlap.mark]) {
+            assert!(names.iter().any(|name| name.contains(mark)), "{layout}: {mark} in {names:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_bucket_is_imported_into_as_well() {
     let home = tempfile::tempdir().unwrap();

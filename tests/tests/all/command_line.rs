@@ -88,6 +88,22 @@ fn what_names_of_files_hold_does_not_reach_the_terminal() {
 }
 
 #[test]
+fn a_log_that_has_grown_is_imported_with_a_warning() {
+    let site = Site::new(BINARY, &SMALL.replace("%H%M%S.gz", "%H%M%S*.gz"));
+    let line = |second: u32| format!("{{\"user\":\"ann\",\"at\":\"2024-02-29T10:01:{second:02}Z\"}}\n");
+    fs::write(site.path().join("log"), line(1)).unwrap();
+    assert!(!site.run(["import", "events", "log"]).stderr.contains("warning"));
+    fs::write(site.path().join("log"), line(1) + &line(2)).unwrap();
+    let ran = site.run(["import", "events", "log"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("log went into chunks in which earlier imports have files"), "{}", ran.stderr);
+    let marks: Vec<_> = ran.stderr.split('`').filter(|part| part.len() == 17 && part.starts_with('i')).collect();
+    let names: Vec<_> = fs::read_dir(site.path().join("raw/2024/02/29")).unwrap().map(|entry| entry.unwrap()).collect();
+    let has = |mark: &str| names.iter().any(|name| name.file_name().to_string_lossy().contains(mark));
+    assert!(marks.len() == 2 && marks.iter().all(|mark| has(mark)), "{}", ran.stderr);
+}
+
+#[test]
 fn the_complete_configuration_passes_the_check() {
     let site = Site::new(BINARY, COMPLETE);
     for source in ["horizontals", "memberships", "visits", "deliveries"] {
