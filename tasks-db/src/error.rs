@@ -49,6 +49,16 @@ pub enum TasksError {
         source: Box<dyn Error + Send + Sync>,
     },
 
+    /// Another process holds the file of the database: wait and try again.
+    #[error("could not {doing} in the task database: another process holds its file locked")]
+    Locked {
+        /// What was attempted.
+        doing: &'static str,
+        /// What the database said.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+
     /// The server of the task database was not reached, or does not let us in.
     #[error("could not connect to the Postgres server {address} of the task database; is it there, and may we log in?")]
     Unreachable {
@@ -108,6 +118,7 @@ impl Classify for TasksError {
             | Self::CronLeaseLost { .. }
             | Self::ShardLeaseLost { .. }
             | Self::Unavailable { .. }
+            | Self::Locked { .. }
             | Self::Unreachable { .. }
             | Self::ClockAhead { .. }
             | Self::ClockApart { .. } => ErrorKind::Unavailable,

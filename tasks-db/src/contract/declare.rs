@@ -35,6 +35,14 @@ pub(super) async fn a_changed_feature_is_refused(bench: Bench) {
     };
     let definition = change(1, |feature| feature.definition = "select id, 'x'".into());
     assert_refused(bench.db.declare_features(&definition).await, &["`a`", "select id, country", "version to 2"]);
+    const BEFORE: &str = "source = \"events\"\nwhere = \"true\"\nselect.id = \"user\"\nselect.at = \"ts\"\n";
+    const AFTER: &str = "source = \"events\"\nwhere = \"bot\"\nselect.id = \"user\"\nselect.country = \"cc\"\n";
+    let of_lines = change(3, |feature| feature.definition = BEFORE.into());
+    bench.db.declare_features(&of_lines).await.unwrap();
+    let of_lines = change(3, |feature| feature.definition = AFTER.into());
+    let differing =
+        "(where was \"true\", now \"bot\"; select.at was \"ts\", now it is gone; select.country is new: \"cc\")";
+    assert_refused(bench.db.check(&[], &of_lines).await, &[differing, "version to 4"]);
     let keys = change(2, |feature| feature.keys = vec!["id".into()]);
     assert_refused(bench.db.declare_features(&keys).await, &["keys", "new name"]);
     let engine = change(2, |feature| feature.engine = "rollup".into());

@@ -201,10 +201,28 @@ fn changed_under_same_version(
     // A Rust feature's code cannot be compared: it vouches with its version alone.
     let comparable = !known.definition.is_empty() && !feature.definition.is_empty();
     if comparable && known.definition != feature.definition {
-        let (old, new) = (&known.definition, &feature.definition);
-        return Ok(Some(format!("its definition was `{old}` under this version, now `{new}`: {raise}")));
+        let change = differences(&known.definition, &feature.definition);
+        return Ok(Some(format!("its definition changed under this version ({change}): {raise}")));
     }
     Ok(None)
+}
+
+/// What two definitions differ in: of lines `key = value`, those that are not the same in both.
+fn differences(old: &str, new: &str) -> String {
+    fn pairs(text: &str) -> Option<Vec<(&str, &str)>> {
+        text.lines().map(|line| line.split_once(" = ")).collect()
+    }
+    fn value<'a>(pairs: &[(&str, &'a str)], key: &str) -> Option<&'a str> {
+        pairs.iter().find(|(known, _)| *known == key).map(|(_, value)| *value)
+    }
+    let (Some(old), Some(new)) = (pairs(old), pairs(new)) else { return format!("it was `{old}`, now `{new}`") };
+    let changed = old.iter().filter_map(|(key, before)| match value(&new, key) {
+        Some(now) if now == *before => None,
+        Some(now) => Some(format!("{key} was {before}, now {now}")),
+        None => Some(format!("{key} was {before}, now it is gone")),
+    });
+    let added = new.iter().filter(|(key, _)| value(&old, key).is_none());
+    changed.chain(added.map(|(key, now)| format!("{key} is new: {now}"))).collect::<Vec<_>>().join("; ")
 }
 
 fn keys_json(feature: &FeatureDeclaration) -> Step<String> {

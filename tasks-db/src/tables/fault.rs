@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use neartime_connect::sqlite::primary_code;
+use neartime_connect::sqlite::{is_busy, primary_code};
 
 use crate::TasksError;
 
@@ -60,6 +60,7 @@ pub(crate) fn doing(what: &'static str) -> impl FnOnce(Fault) -> TasksError {
     move |fault| match fault {
         Fault::Told(error) => error,
         Fault::Late => TasksError::Unavailable { doing: what, source: "the server gave no answer in time".into() },
+        Fault::Sql(source) if is_busy(&source) => TasksError::Locked { doing: what, source: Box::new(source) },
         Fault::Sql(source) if is_damage(&source) => TasksError::Broken { doing: what, source: Box::new(source) },
         Fault::Sql(source) => TasksError::Unavailable { doing: what, source: Box::new(source) },
     }

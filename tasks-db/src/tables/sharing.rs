@@ -152,7 +152,7 @@ impl Hand {
     }
 
     async fn outage(&mut self, error: &TasksError) {
-        assert!(matches!(error, TasksError::Unavailable { .. }), "{error:?}");
+        assert!(matches!(error, TasksError::Unavailable { .. } | TasksError::Locked { .. }), "{error:?}");
         self.world.lock().unwrap().found.outages += 1;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -245,7 +245,9 @@ async fn come_to_rest(db: &Tasks, world: &Mutex<World>, crowd: Crowd) {
                 publish(world, &claim);
                 while complete(db, world, &claim, Sabotage::None).await.is_err() {}
             }
-            Ok(None) | Err(TasksError::Unavailable { .. }) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Ok(None) | Err(TasksError::Unavailable { .. } | TasksError::Locked { .. }) => {
+                tokio::time::sleep(Duration::from_millis(5)).await
+            }
             Err(error) => panic!("{error:?}"),
         }
     }
