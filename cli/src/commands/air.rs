@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::TryStreamExt as _;
-use neartime_air::{Bar, Row, ShowQuery, Sort};
+use neartime_air::{Bar, Publisher, Row, ShowQuery, Sort};
 
 use crate::air::Report;
 use crate::app::App;
@@ -104,7 +104,25 @@ pub(crate) async fn print(app: &App, format: Format, query: ShowQuery, limit: Op
             break;
         }
     }
-    out.finish()?;
+    if out.finish()? == 0 && limit != Some(0) {
+        hint(&*publisher, query).await?;
+    }
+    Ok(())
+}
+
+/// Says which of the names that were asked for the report does not have.
+async fn hint(publisher: &dyn Publisher, query: ShowQuery) -> anyhow::Result<()> {
+    if publisher.live().await?.is_none() {
+        return Ok(());
+    }
+    let site = query.site.map(|site| ("site", site.clone(), ShowQuery { site: Some(site), ..ShowQuery::default() }));
+    let group =
+        query.group.map(|name| ("group", name.clone(), ShowQuery { group: Some(name), ..ShowQuery::default() }));
+    for (kind, name, query) in site.into_iter().chain(group) {
+        if publisher.show(&ShowQuery { limit: Some(1), ..query }).try_next().await?.is_none() {
+            eprintln!("there is no {kind} `{}` in the live report", printable(&name));
+        }
+    }
     Ok(())
 }
 

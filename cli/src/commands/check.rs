@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use crate::air;
 use crate::app::App;
 use crate::args::Format;
+use crate::config::Place;
 use crate::exit;
 use crate::output::{self, Cell, printable};
 use crate::registry::Off;
@@ -29,6 +30,7 @@ pub(crate) async fn execute(app: &App) -> anyhow::Result<()> {
     edges.check().await?;
     let mut refusals = connections::check(app, &edges).await;
     let mut warnings = warnings(app, &edges);
+    warnings.extend(lost_store(app, &edges).await?);
     if let (Some(report), true) = (&report, refusals.is_empty()) {
         warnings.extend(air::surprises(app, report).await?);
     }
@@ -68,6 +70,15 @@ fn off(off: &Off) -> String {
     format!("off: {} ({})", off.feature, off.reason)
 }
 
+/// A features store that is not where runs have published into it before.
+async fn lost_store(app: &App, edges: &Edges) -> anyhow::Result<Option<String>> {
+    let Place::Directory { written, path } = &app.config().features_store else { return Ok(None) };
+    let done: u64 = edges.tasks.features().await?.iter().map(|feature| feature.done).sum();
+    Ok((done > 0 && !path.exists()).then(|| {
+        format!("the features store {written} is not there, though {done} runs are done: `sql` finds nothing of them")
+    }))
+}
+
 /// What lies in a source's location.
 async fn list(source: &Source) -> anyhow::Result<Discovered> {
     let (sender, mut batches) = mpsc::channel(1);
@@ -84,7 +95,10 @@ fn listing_warning(source: &Source, listed: &Discovered) -> Option<String> {
         let examples = examples.join(", ");
         return Some(format!("{unmatched} files of `{name}` do not fit its layout and are left alone: {examples}"));
     }
-    (listed.matched == 0).then(|| format!("no file of `{name}` is there yet"))
+    (listed.matched == 0).then(|| match source.since {
+        Some(since) => format!("no file of `{name}` is there that lies at or after its `since` of {since}"),
+        None => format!("no file of `{name}` is there yet"),
+    })
 }
 
 fn row(work: &SourceWork, listed: Option<&Discovered>) -> Vec<Cell> {

@@ -12,6 +12,13 @@ use crate::output::{Rows, names};
 
 pub(crate) async fn execute(app: &App, args: GetArgs) -> anyhow::Result<()> {
     let GetArgs { feature, id, window, as_of } = args;
+    if let Some(window) = window {
+        let width = app.registry()?.feature(&feature)?.table().width;
+        if window < width.span() {
+            let text = format!("--window {window} is shorter than the chunks of `{feature}`: take {width} or more");
+            return Err(Invalid(text).into());
+        }
+    }
     let chunks = window.map(|window| {
         let end = as_of.unwrap_or_else(|| app.clock().now());
         end - window..end

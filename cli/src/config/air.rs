@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use neartime_air::{AirError, Alive, LEAST_MIN_OVERLAP, Order, Thresholds, read_groups, read_site_names};
-use neartime_model::{FeatureName, Span, chain};
+use neartime_model::{FeatureName, Instant, Span, chain};
 
 use super::feature::MEMBERSHIP;
 use super::section::Section;
@@ -115,7 +115,16 @@ fn file(
 /// A cron expression with seconds. Five fields, as crontab has them, are the usual mistake.
 fn schedule(value: &Value<'_>) -> Option<String> {
     let text = value.text()?;
-    let Err(error) = text.parse::<cron::Schedule>() else { return Some(text) };
+    let error = match text.parse::<cron::Schedule>() {
+        Ok(schedule) => {
+            let first = Instant::from_secs(0).to_utc().and_then(|epoch| schedule.after(&epoch).next());
+            if first.is_none() {
+                value.problem(format!("is \"{text}\", which never comes: no year has such a day"));
+            }
+            return Some(text);
+        }
+        Err(error) => error,
+    };
     let fields = text.split_whitespace().count();
     if !text.starts_with('@') && !(6..=7).contains(&fields) {
         value.problem(format!("is \"{text}\", which has {fields} fields, not six: {CRON}"));

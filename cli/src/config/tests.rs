@@ -167,6 +167,7 @@ fn air_is_checked() {
         ("schedule = \"0 */10 * * * *\"", "schedule = \"now and then\"", "air.schedule"),
         ("schedule = \"0 */10 * * * *\"", "schedule = \"*/10 * * * *\"", "has 5 fields, not six: second, minute"),
         ("schedule = \"0 */10 * * * *\"", "schedule = \"0 0 0 * * someday\"", "write second, minute"),
+        ("schedule = \"0 */10 * * * *\"", "schedule = \"0 0 0 31 2 *\"", "never comes"),
         ("groups = \"segments.csv\"", "groups = \"nowhere.csv\"", "nowhere.csv"),
         ("groups = \"segments.csv\"", "groups = \"pixels.csv\"", "id,group,name"),
         ("segments = \"user_segments\"", "segments = \"user_num_posts\"", "segment_membership"),

@@ -62,6 +62,11 @@ fn the_demo_shows_exactly_what_it_planted() {
     let report = site.json(["air", "show", "--config", config, "--site", "goals.example", "--sort", "index"]);
     assert_eq!(report[0]["segment_name"], "Sport");
     assert_eq!(report[0].as_object().unwrap().len(), 15);
+    for (flag, name) in [("--site", "nope"), ("--group", "-none")] {
+        let none = site.run(["air", "show", "--config", config, flag, name]);
+        let said = format!("there is no {} `{name}` in the live report", flag.trim_start_matches('-'));
+        assert!(none.code == Some(0) && none.stderr.contains(&said), "{}", none.stderr);
+    }
     let udb = site.rows(["sql", "select count(*) from udb.user_sites", "--config", config]);
     assert_eq!(udb.len(), 1);
 }
@@ -72,6 +77,9 @@ fn an_id_may_begin_with_a_hyphen() {
     put_lines(&site.path().join("raw"), "2024/02/29/100100.gz", [r#"{"user":"-5","at":"2024-02-29T10:01:00Z"}"#]);
     site.run_once(0);
     assert_eq!(site.json(["get", "notes", "--id", "-5"])[0]["user"], "-5");
+    let short = site.run(["get", "notes", "--id", "-5", "--window", "9m"]);
+    assert_eq!(short.code, Some(2), "{}", short.stderr);
+    assert!(short.stderr.contains("--window 9m is shorter than the chunks of `notes`: take 10m"), "{}", short.stderr);
 }
 
 #[test]
@@ -85,6 +93,19 @@ fn what_names_of_files_hold_does_not_reach_the_terminal() {
         "{}",
         ran.stderr
     );
+}
+
+#[test]
+fn check_tells_where_what_was_there_is_no_longer() {
+    let site = small();
+    site.run_once(0);
+    assert!(!site.run(["check"]).stderr.contains("is not there"));
+    fs::rename(site.path().join("features_store"), site.path().join("moved")).unwrap();
+    let ran = site.run(["check"]);
+    assert!(ran.stderr.contains("the features store features_store is not there"), "{}", ran.stderr);
+    site.configure(&SMALL.replace("columns = {", "since = \"2030-01-01\"\ncolumns = {"));
+    let ran = site.run(["check"]);
+    assert!(ran.stderr.contains("at or after its `since` of 2030-01-01"), "{}", ran.stderr);
 }
 
 #[test]

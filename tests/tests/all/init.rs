@@ -72,7 +72,9 @@ fn a_table_with_tabs_may_have_nothing_in_its_first_and_last_fields() {
     assert_eq!(site.run(["import", "sales", "sales.tsv"]).code, Some(0));
     site.run_once(0);
     assert_eq!(site.rows(["sql", "select customer, coupon from raw.sales order by 1"]), [["ann", ""], ["bob", "x"]]);
+}
 
+#[test]
 fn a_date_in_another_spelling_is_a_time_where_only_one_reading_fits() {
     let site = empty();
     fs::write(site.path().join("visits.csv"), "who,when\nann,03/02/2024 9:59\nbob,20/02/2024 10:00\n").unwrap();
