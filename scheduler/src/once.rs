@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use neartime_ingest::{Scope, Seen};
 use neartime_model::{Classify, ErrorKind, chain};
-use neartime_tasks_db::{TaskState, TasksError};
+use neartime_tasks_db::TasksError;
 use tokio::sync::watch;
 
 use crate::Backoff;
@@ -136,12 +136,9 @@ impl Scheduler {
         };
         self.arm_missing_runs().await?;
         self.drain(stop).await?;
-        for count in self.edges.tasks.counts().await? {
-            if count.state == TaskState::Parked {
-                summary.parked_tasks += count.tasks;
-            }
-        }
-        for feature in self.edges.tasks.features().await? {
+        let pulse = self.edges.tasks.pulse().await?;
+        summary.parked_tasks = pulse.sources.iter().map(|source| source.parked).sum();
+        for feature in pulse.features {
             match self.edges.runs(&feature.name) {
                 true => summary.parked_runs += feature.parked,
                 false => summary.forgotten_runs += feature.parked,

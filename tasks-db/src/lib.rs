@@ -35,7 +35,7 @@ pub use declare::{ColumnDeclaration, FeatureDeclaration, KnownFeature, SourceDec
 pub use error::{Result, TasksError};
 pub use intake::{DueRule, FileRegistration, FileRow, FileState, InputFile, Registered, Registration};
 pub use look::{
-    FeaturePulse, FeatureStanding, Pulse, SourcePulse, StateCount, TaskCursor, TaskDetail, TaskQuery, TaskRow,
+    FeaturePulse, FeatureStanding, Pulse, SourcePulse, TaskCursor, TaskDetail, TaskQuery, TaskRow,
 };
 pub use operate::{BackfillRequest, RetryRequest};
 #[cfg(feature = "postgres")]

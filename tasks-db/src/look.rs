@@ -97,17 +97,6 @@ pub struct TaskDetail {
     pub counts: Vec<ReasonCount>,
 }
 
-/// How many tasks of a source are in a state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StateCount {
-    /// The source.
-    pub source: SourceName,
-    /// The state.
-    pub state: TaskState,
-    /// How many.
-    pub tasks: u64,
-}
-
 /// What a daemon says of itself every few seconds: it costs what is unfinished, not what is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pulse {

@@ -9,7 +9,7 @@ use crate::{
     BackfillRequest, Checkpoint, Claim, ClaimRequest, ColumnDeclaration, CronDeclaration, CronEnd, CronLease,
     CronRequest, CronRow, Ended, FeatureDeclaration, FeatureStanding, InitialPosition, KnownFeature, Lease, Parking,
     Pulse, QuarantineQuery, QuarantineRow, ReadSummary, Registered, Registration, Result, RetryRequest, RunOutcome,
-    ShardClaim, ShardDeclaration, ShardId, ShardLease, ShardRequest, ShardRow, SourceDeclaration, StateCount, StreamId,
+    ShardClaim, ShardDeclaration, ShardId, ShardLease, ShardRequest, ShardRow, SourceDeclaration, StreamId,
     TaskDetail, TaskId, TaskQuery, TaskRow, TasksError, WorkerSource,
 };
 
@@ -132,10 +132,6 @@ pub trait Look: Send + Sync {
 
     /// Everything about one task; `None` where there is no such task.
     async fn task(&self, task: TaskId) -> Result<Option<TaskDetail>>;
-
-    /// How many tasks are in each state, by source; states without tasks are left out. Counts every task: a second for
-    /// a few million.
-    async fn counts(&self) -> Result<Vec<StateCount>>;
 
     /// How each feature that was ever declared stands, sorted by name.
     async fn features(&self) -> Result<Vec<FeatureStanding>>;

@@ -13,7 +13,7 @@ use super::records::{
 use super::session::{Statement, statement};
 use crate::{
     ColumnDeclaration, FeaturePulse, FeatureStanding, FileRow, InputFile, Look, Pulse, QuarantineCursor,
-    QuarantineExample, QuarantineQuery, QuarantineRow, ReasonCount, Result, RunRow, SourcePulse, StateCount,
+    QuarantineExample, QuarantineQuery, QuarantineRow, ReasonCount, Result, RunRow, SourcePulse,
     TaskDetail, TaskId, TaskQuery, TaskRow, TaskState,
 };
 
@@ -24,7 +24,6 @@ const TASK_READ: Statement = statement!("task_read");
 const TASK_FILES: Statement = statement!("task_files");
 const TASK_RUNS: Statement = statement!("task_runs");
 const TASK_COUNTS: Statement = statement!("task_counts");
-const STATE_COUNTS: Statement = statement!("state_counts");
 const FEATURES_STANDING: Statement = statement!("features_standing");
 const DECLARED_COLUMNS: Statement = statement!("declared_columns");
 const PULSE: Statement = statement!("pulse");
@@ -39,17 +38,6 @@ impl Look for Tasks {
 
     async fn task(&self, task: TaskId) -> Result<Option<TaskDetail>> {
         self.again("show a task", || self.read_task(task)).await
-    }
-
-    async fn counts(&self) -> Result<Vec<StateCount>> {
-        let read = async || {
-            let rows: Vec<(String, String, i64)> = STATE_COUNTS.call().all(self.read().await?.session()).await?;
-            let decode = |(source, state, tasks): (String, String, i64)| {
-                Ok(StateCount { source: source_name(&source)?, state: task_state(&state)?, tasks: count(tasks)? })
-            };
-            rows.into_iter().map(decode).collect::<Step<Vec<_>>>()
-        };
-        self.again("count tasks", read).await
     }
 
     async fn features(&self) -> Result<Vec<FeatureStanding>> {

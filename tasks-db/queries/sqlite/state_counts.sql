@@ -1,2 +1,0 @@
--- Tasks by source and state.
-SELECT source, state, count(*) AS tasks FROM tasks GROUP BY source, state ORDER BY source, state
