@@ -53,7 +53,7 @@ fn a_name_that_the_features_store_cannot_hold_parks_its_runs_alone() {
     let source = users("events", "").replace("layout = \"%Y", "layout = \"{brand}/%Y");
     let feature = |name: &str| {
         format!(
-            "[[feature]]\nname = \"{name}\"\nsource = \"events\"\nengine = \"count\"\nselect = {{ id = \"user\" }}\n"
+            "[[feature]]\nname = \"{name}\"\nsource = \"events\"\nengine = \"count\"\nkeys = [\"id\"]\nselect = {{ id = \"user\" }}\n"
         )
     };
     let site = Site::new(BINARY, &format!("{EMBEDDED}{source}{}", feature("counted")));
