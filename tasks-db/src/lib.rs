@@ -34,9 +34,7 @@ pub use cron::{CronDeclaration, CronEnd, CronLease, CronRequest, CronRow};
 pub use declare::{ColumnDeclaration, FeatureDeclaration, KnownFeature, SourceDeclaration};
 pub use error::{Result, TasksError};
 pub use intake::{DueRule, FileRegistration, FileRow, FileState, InputFile, Registered, Registration};
-pub use look::{
-    FeaturePulse, FeatureStanding, Pulse, SourcePulse, TaskCursor, TaskDetail, TaskQuery, TaskRow,
-};
+pub use look::{FeaturePulse, FeatureStanding, Pulse, SourcePulse, TaskCursor, TaskDetail, TaskQuery, TaskRow};
 pub use operate::{BackfillRequest, RetryRequest};
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresOptions;

@@ -9,8 +9,8 @@ use crate::{
     BackfillRequest, Checkpoint, Claim, ClaimRequest, ColumnDeclaration, CronDeclaration, CronEnd, CronLease,
     CronRequest, CronRow, Ended, FeatureDeclaration, FeatureStanding, InitialPosition, KnownFeature, Lease, Parking,
     Pulse, QuarantineQuery, QuarantineRow, ReadSummary, Registered, Registration, Result, RetryRequest, RunOutcome,
-    ShardClaim, ShardDeclaration, ShardId, ShardLease, ShardRequest, ShardRow, SourceDeclaration, StreamId,
-    TaskDetail, TaskId, TaskQuery, TaskRow, TasksError, WorkerSource,
+    ShardClaim, ShardDeclaration, ShardId, ShardLease, ShardRequest, ShardRow, SourceDeclaration, StreamId, TaskDetail,
+    TaskId, TaskQuery, TaskRow, TasksError, WorkerSource,
 };
 
 /// The whole task database: what the scheduler and the command line hold.

@@ -43,16 +43,40 @@ impl<W: Write + Send> RowWriter for TableWriter<W> {
 
     fn finish(mut self: Box<Self>) -> io::Result<()> {
         let text = self.table.trim_fmt() + "\n";
-        if self.paged && io::stdout().is_terminal() && pager::show(&text)? {
-            let is_cut = |width: u16| text.lines().any(|line| line.chars().count() > usize::from(width));
-            if self.table.width().is_some_and(is_cut) {
-                eprintln!("wider than the terminal: --format csv or json has all of it, and `| less -S` scrolls");
-            }
+        let terminal = if io::stdout().is_terminal() { crossterm::terminal::size().ok() } else { None };
+        let Some((width, height)) = terminal else {
+            self.out.write_all(text.as_bytes())?;
+            return self.out.flush();
+        };
+        if self.paged && text.lines().count() >= usize::from(height) && pager::show(&text)? {
             return Ok(());
         }
-        self.out.write_all(text.as_bytes())?;
-        self.out.flush()
+        let mut is_cut = false;
+        for line in text.lines() {
+            let shown = cut(line, usize::from(width));
+            is_cut |= shown.len() < line.len();
+            writeln!(self.out, "{shown}")?;
+        }
+        self.out.flush()?;
+        if is_cut {
+            eprintln!("wider than the terminal: --format csv or json has all of it, and `| less -S` scrolls");
+        }
+        Ok(())
     }
+}
+
+/// As much of a line as a terminal of this width shows; all of its colours, which take no room.
+fn cut(line: &str, width: usize) -> String {
+    let (mut shown, mut in_escape) = (0, false);
+    let keep = |c: &char| {
+        if in_escape || *c == '\u{1b}' {
+            in_escape = !c.is_ascii_alphabetic();
+            return true;
+        }
+        shown += 1;
+        shown <= width
+    };
+    line.chars().filter(keep).collect()
 }
 
 /// Shown on a terminal only.
@@ -61,5 +85,17 @@ fn colour(tone: Tone) -> Color {
         Tone::Over => Color::Blue,
         Tone::Under => Color::Red,
         Tone::Unsure => Color::DarkGrey,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn a_line_is_cut_behind_what_fits_and_keeps_its_colours() {
+        assert_eq!(cut("site  ████", 7), "site  █");
+        assert_eq!(cut("ab\u{1b}[38;5;12mcdef\u{1b}[0m", 3), "ab\u{1b}[38;5;12mc\u{1b}[0m");
+        assert_eq!(cut("fits", 4), "fits");
     }
 }

@@ -13,8 +13,8 @@ use super::records::{
 use super::session::{Statement, statement};
 use crate::{
     ColumnDeclaration, FeaturePulse, FeatureStanding, FileRow, InputFile, Look, Pulse, QuarantineCursor,
-    QuarantineExample, QuarantineQuery, QuarantineRow, ReasonCount, Result, RunRow, SourcePulse,
-    TaskDetail, TaskId, TaskQuery, TaskRow, TaskState,
+    QuarantineExample, QuarantineQuery, QuarantineRow, ReasonCount, Result, RunRow, SourcePulse, TaskDetail, TaskId,
+    TaskQuery, TaskRow, TaskState,
 };
 
 const TASKS_PAGE: Statement = statement!("tasks_page");
