@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use neartime_model::{Clock, FeatureName, Fence, Instant};
+use neartime_model::{Clock, FeatureName, Fence, Instant, panic_text};
 use tokio::runtime::Handle;
 
 use crate::config::AirConfig;
@@ -76,7 +76,7 @@ impl Air {
         let (air, runtime) = (self.clone(), Handle::current());
         let result = tokio::task::spawn_blocking(move || work(&air, runtime)).await;
         result.unwrap_or_else(|ended| match ended.try_into_panic() {
-            Ok(panic) => Err(AirError::panicked(panic)),
+            Ok(panic) => Err(AirError::Panicked { text: panic_text(panic) }),
             Err(_) => Err(AirError::Unsettled),
         })
     }

@@ -1,6 +1,5 @@
 //! What can go wrong, named by what the caller should do.
 
-use std::any::Any;
 use std::path::{Path, PathBuf};
 
 use neartime_model::{Classify, ErrorKind, Fence};
@@ -99,14 +98,6 @@ pub enum AirError {
 }
 
 impl AirError {
-    pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Self {
-        let text = match panic.downcast::<String>() {
-            Ok(text) => *text,
-            Err(panic) => panic.downcast_ref::<&str>().copied().unwrap_or("without a word").to_owned(),
-        };
-        Self::Panicked { text }
-    }
-
     pub(crate) fn file(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::File { doing, path: path.to_owned(), source }
     }

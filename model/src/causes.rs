@@ -1,5 +1,6 @@
-//! How an error is shown with its causes.
+//! How an error is shown with its causes, and a panic.
 
+use std::any::Any;
 use std::error::Error;
 
 /// The error's text and those of its causes, outermost first. A cause whose words stand in an earlier text already is
@@ -20,6 +21,14 @@ pub fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
 /// The error and its causes on one line, each said once: `open the store: connect: connection refused`.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     causes(error).join(": ")
+}
+
+/// What a panic said: `panic!` leaves a `String` or a `&str`, and other payloads say nothing.
+pub fn panic_text(panic: Box<dyn Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic.downcast_ref::<&str>().copied().unwrap_or("without a word").to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -59,5 +68,13 @@ mod tests {
         ] {
             assert_eq!(chain(&layers(texts)), shown);
         }
+    }
+
+    #[test]
+    fn a_panic_is_told_however_it_was_raised() {
+        let said = |panic: fn()| panic_text(std::panic::catch_unwind(panic).unwrap_err());
+        assert_eq!(said(|| std::panic::resume_unwind(Box::new("a text"))), "a text");
+        assert_eq!(said(|| std::panic::resume_unwind(Box::new(format!("text {}", 2)))), "text 2");
+        assert_eq!(said(|| std::panic::resume_unwind(Box::new(7))), "without a word");
     }
 }

@@ -18,7 +18,7 @@ mod partition;
 mod text_key;
 mod time;
 
-pub use causes::{causes, chain};
+pub use causes::{causes, chain, panic_text};
 pub use chunk::{Chunk, ChunkWidth, InvalidWidth};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use error::{Classified, Classify, ErrorKind, FileChanged};

@@ -176,13 +176,5 @@ pub(crate) fn context(memory_bytes: usize) -> datafusion::error::Result<Arc<Task
 }
 
 pub(crate) fn panic_text(error: tokio::task::JoinError) -> String {
-    match error.try_into_panic() {
-        Ok(panic) => match panic.downcast::<String>() {
-            Ok(text) => *text,
-            Err(panic) => {
-                panic.downcast_ref::<&str>().map_or_else(|| "without a word".to_owned(), |text| (*text).to_owned())
-            }
-        },
-        Err(_) => "its task was aborted".to_owned(),
-    }
+    error.try_into_panic().map_or_else(|_| "its task was aborted".to_owned(), neartime_model::panic_text)
 }
