@@ -217,8 +217,10 @@ fn former_measures(table: &FeatureTable, declared: &[(FeatureName, Vec<ColumnDec
     for ColumnDeclaration { name, data_type } in of_table.flat_map(|(_, columns)| columns) {
         let is_known = table.output.columns().iter().any(|column| column.name.as_str() == name)
             || former.iter().any(|field| field.name() == name);
+        if is_known {
+            continue;
+        }
         match data_type.parse::<DataType>() {
-            _ if is_known => {}
             Ok(data_type) => former.push(Field::new(name, data_type, true)),
             Err(error) => {
                 tracing::warn!(feature = %table.name, column = name, %error, "a former measure cannot be shown");

@@ -1,4 +1,4 @@
-//! The three pages, and the socket that they are served on.
+//! The pages, and the socket that they are served on.
 //!
 //! What serves them is put together here rather than taken from axum, which neither limits connections nor cuts off
 //! those that never send their request: they would use up the descriptors that the rest of the process works with.

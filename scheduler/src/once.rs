@@ -89,7 +89,7 @@ impl Away {
 }
 
 /// What is left to wait for.
-struct Rest {
+struct Remainder {
     is_drained: bool,
     claims_of_others: u64,
 }
@@ -222,12 +222,12 @@ impl Scheduler {
                     tokio::time::sleep(PAUSE).await;
                 }
                 Ok(Turn::Idle) => {
-                    let rest = self.rest().await?;
-                    if rest.is_drained {
+                    let left = self.remainder().await?;
+                    if left.is_drained {
                         return Ok(());
                     }
-                    if rest.claims_of_others > 0 && worked_at.elapsed() > QUIET_WAIT {
-                        let claims = rest.claims_of_others;
+                    if left.claims_of_others > 0 && worked_at.elapsed() > QUIET_WAIT {
+                        let claims = left.claims_of_others;
                         told.call_once(|| tracing::warn!(claims, "waiting until other processes end, or their leases"));
                     }
                     tokio::time::sleep(PAUSE).await;
@@ -244,15 +244,15 @@ impl Scheduler {
 
     /// What is left where a worker finds nothing due. All is done if nobody holds a claim, and nothing is due soon: a
     /// service that is away may have put that off, in this process or in the one before.
-    async fn rest(&self) -> Result<Rest, TasksError> {
+    async fn remainder(&self) -> Result<Remainder, TasksError> {
         let ours = self.edges.read_sources();
         let pulse = self.edges.tasks.pulse().await?;
         let claims: u64 = pulse.sources.iter().filter(|of| ours.contains(&of.source)).map(|of| of.running).sum();
         if claims > 0 {
             let claims_of_others = claims.saturating_sub(self.heartbeats.tasks());
-            return Ok(Rest { is_drained: false, claims_of_others });
+            return Ok(Remainder { is_drained: false, claims_of_others });
         }
         let next = self.edges.tasks.next_due_at(&ours).await?;
-        Ok(Rest { is_drained: next.is_none_or(|next| next > pulse.at + SERVICE_DELAY), claims_of_others: 0 })
+        Ok(Remainder { is_drained: next.is_none_or(|next| next > pulse.at + SERVICE_DELAY), claims_of_others: 0 })
     }
 }

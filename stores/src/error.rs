@@ -57,9 +57,7 @@ impl StoreError {
     pub(crate) fn broken_rule(problem: impl Into<String>) -> Self {
         Self::Failed { attempted: problem.into(), cause: None }
     }
-}
 
-impl StoreError {
     /// The error of this crate that DataFusion carried through a stream or a plan; else DataFusion's own.
     pub(crate) fn carried_by(error: DataFusionError) -> Result<Self, DataFusionError> {
         match error {

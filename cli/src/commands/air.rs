@@ -59,17 +59,13 @@ async fn run(app: &App, as_of: Option<neartime_model::Instant>) -> anyhow::Resul
         return Ok(());
     };
     if !made.ungrouped.is_empty() {
-        let names: Vec<_> = made
-            .ungrouped
-            .iter()
-            .map(|(segment, users)| format!("{} ({users} users)", printable(&segment.to_string())))
-            .collect();
+        let name = |(segment, users): &(String, u32)| format!("{} ({users} users)", printable(segment));
+        let names: Vec<_> = made.ungrouped.iter().map(name).collect();
         eprintln!("warning: {} segments are in no group: {}", names.len(), names.join(", "));
     }
     if made.is_empty() {
         eprintln!("warning: the report has no rows: as of {}, nobody of any group was on any site", made.as_of);
-    }
-    if made.suppressed() == made.len() && !made.is_empty() {
+    } else if made.suppressed() == made.len() {
         eprintln!("warning: every cell is suppressed; see min_overlap and min_site_audience in [air]");
     }
     eprintln!("as of {}: {} rows, {} of them suppressed", made.as_of, made.len(), made.suppressed());

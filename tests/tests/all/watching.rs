@@ -50,6 +50,12 @@ fn wait_for(address: SocketAddr, page: &str, wanted: impl Fn(u16, &str) -> bool)
     }
 }
 
+/// A site whose daemon serves the console there.
+fn watched(address: SocketAddr) -> Site {
+    let sources = users("events", "") + &users_features("events");
+    Site::new(BINARY, &format!("{EMBEDDED}[console]\nlisten = \"{address}\"\n{sources}"))
+}
+
 fn put(site: &Site) {
     let folder = site.path().join("raw/2024/02/29");
     std::fs::create_dir_all(&folder).unwrap();
@@ -59,9 +65,7 @@ fn put(site: &Site) {
 #[test]
 fn a_daemon_tells_what_it_does_and_whether_it_can() {
     let address = free_address();
-    let config =
-        format!("{EMBEDDED}[console]\nlisten = \"{address}\"\n{}{}", users("events", ""), users_features("events"));
-    let site = Site::new(BINARY, &config);
+    let site = watched(address);
     put(&site);
     let mut daemon = site.start(["run"]);
     let done = "neartime_tasks_ended_total{source=\"events\",outcome=\"done\"} 1";
@@ -96,9 +100,7 @@ fn a_daemon_tells_what_it_does_and_whether_it_can() {
 #[test]
 fn connections_that_never_finish_their_request_do_not_take_the_console_away() {
     let address = free_address();
-    let config =
-        format!("{EMBEDDED}[console]\nlisten = \"{address}\"\n{}{}", users("events", ""), users_features("events"));
-    let site = Site::new(BINARY, &config);
+    let site = watched(address);
     put(&site);
     let mut daemon = site.start(["run"]);
     wait_for(address, "/healthz", |status, _| status == 200);
@@ -121,9 +123,7 @@ fn connections_that_never_finish_their_request_do_not_take_the_console_away() {
 fn an_address_that_is_taken_is_a_mistake_of_the_configuration() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let config =
-        format!("{EMBEDDED}[console]\nlisten = \"{address}\"\n{}{}", users("events", ""), users_features("events"));
-    let ran = Site::new(BINARY, &config).run(["run"]);
+    let ran = watched(address).run(["run"]);
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
     assert!(ran.stderr.contains(&address.to_string()), "{}", ran.stderr);
 }
