@@ -11,6 +11,7 @@ import pathlib
 import shutil
 
 import duckdb
+from pyarrow import parquet
 
 START = "2018-08-01"
 
@@ -47,24 +48,25 @@ def zipf(db, name, items):
 
 
 def chunk(db, args, name, items, rows, users, begin):
-    """One hour's file, sorted as the features store sorts it, with its footer's metadata."""
-    when = db.execute(f"select {begin}").fetchone()[0]
+    """One hour's file, sorted and encoded as the features store does it, with its footer's metadata."""
+    when = db.sql(f"select {begin}").fetchall()[0][0]
     folder = args.folder / name / when.strftime("year=%Y/month=%m/day=%d/hour=%H")
     folder.mkdir(parents=True)
-    target = folder / "events.parquet"
-    db.execute(f"""
-        copy (
-            with drawn as (
-                select 'user-' || lpad(cast(floor(random() * {users}) as bigint)::text, 9, '0') as id,
-                       cast(floor(random() * 65536) as bigint) as draw,
-                       epoch_ms({begin}) + cast(floor(random() * 3600000) as bigint) as at_ms
-                from range({rows}))
-            select id, cast(item as varchar) as item,
-                   make_timestamp(min(at_ms) * 1000)::timestamp_ms as min_ts,
-                   make_timestamp(max(at_ms) * 1000)::timestamp_ms as max_ts
-            from drawn join {items} using (draw) group by all order by id, item
-        ) to '{target}' (format parquet, compression zstd, row_group_size 65536,
-             kv_metadata {{"neartime.version": '1', "neartime.generation": '1'}})""")
+    rows = db.sql(f"""
+        with drawn as (
+            select 'user-' || lpad(cast(floor(random() * {users}) as bigint)::text, 9, '0') as id,
+                   cast(floor(random() * 65536) as bigint) as draw,
+                   epoch_ms({begin}) + cast(floor(random() * 3600000) as bigint) as at_ms
+            from range({rows}))
+        select id, cast(item as varchar) as item,
+               make_timestamp(min(at_ms) * 1000)::timestamp_ms as min_ts,
+               make_timestamp(max(at_ms) * 1000)::timestamp_ms as max_ts
+        from drawn join {items} using (draw) group by all order by id, item""").to_arrow_table()
+    encodings = {"id": "PLAIN", "min_ts": "DELTA_BINARY_PACKED", "max_ts": "DELTA_BINARY_PACKED"}
+    with parquet.ParquetWriter(folder / "events.parquet", rows.schema, compression="zstd", compression_level=1,
+                               use_dictionary=["item"], column_encoding=encodings, store_schema=False) as file:
+        file.write_table(rows, row_group_size=65536)
+        file.add_key_value_metadata({"neartime.version": "1", "neartime.generation": "1"})
 
 
 def groups(args):

@@ -4,23 +4,25 @@
 //! size first. Memory is one batch and the encoded row group, whatever the number of rows.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use datafusion::arrow::compute::BatchCoalescer;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{SchemaRef, TimestampMillisecondType};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, ParquetMetaDataReader, SortingColumn};
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 use tokio::sync::mpsc;
 
 use super::adapt::column_as;
@@ -166,23 +168,39 @@ fn properties(layout: &Layout, first: &RecordBatch) -> WriterProperties {
         .take(layout.key_columns)
         .map(|column_idx| SortingColumn { column_idx, descending: false, nulls_first: true })
         .collect();
-    WriterProperties::builder()
+    let mut properties = WriterProperties::builder()
         // The default would name the library's version, and an upgrade would change every file.
         .set_created_by("neartime".to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_key_value_metadata(Some(layout.metadata.clone()))
         .set_sorting_columns(Some(sorting))
-        .set_column_dictionary_enabled(entity.into(), repeats(first))
-        .build()
+        .set_column_dictionary_enabled(entity.into(), entities_repeat(first));
+    for (field, column) in layout.schema.fields().iter().zip(first.columns()) {
+        // Few bits tell a time from the one before; as eight bytes each, times take longest of all columns to inflate.
+        if let Some(times) = column.as_primitive_opt::<TimestampMillisecondType>()
+            && !most_repeat(times.values())
+        {
+            let path = ColumnPath::from(field.name().as_str());
+            properties = properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
+        }
+    }
+    properties.build()
 }
 
 /// Whether most rows have the entity of the row before, to judge from a batch. Where they do not, a dictionary would hold
 /// nearly all of them, after each had been looked up in it.
-fn repeats(batch: &RecordBatch) -> bool {
+fn entities_repeat(batch: &RecordBatch) -> bool {
     let entities = batch.column(0).as_string::<i32>();
     let repeated = (1..entities.len()).filter(|row| value(entities, row - 1) == value(entities, *row)).count();
     2 * repeated > entities.len()
+}
+
+/// Whether most values are among those before them, as times are that tell whole seconds.
+fn most_repeat(values: &[i64]) -> bool {
+    2 * values.iter().collect::<HashSet<_>>().len() < values.len()
 }
 
 /// The batch with exactly the columns and types of the file: engines may compute with views.

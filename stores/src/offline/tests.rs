@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use datafusion::arrow::array::{ArrayRef, StringViewArray, TimestampMillisecondArray};
-use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::arrow::array::{ArrayRef, AsArray, StringViewArray, TimestampMillisecondArray};
+use datafusion::arrow::datatypes::{DataType, TimeUnit, TimestampMillisecondType};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::error::DataFusionError;
 use futures::TryStreamExt;
 use neartime_engine::{Aggregate, OnlineLayout, OutputSchema, Role};
 use neartime_model::{Classify, ErrorKind, Fence};
 use object_store::local::LocalFileSystem;
-use parquet::basic::{Compression, ConvertedType, Type};
+use parquet::basic::{Compression, ConvertedType, Encoding, Type};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::offline::DirectoryPublisher;
@@ -113,25 +113,58 @@ async fn entities_have_a_dictionary_only_where_they_repeat() {
     }
 }
 
-#[tokio::test]
-async fn columns_are_plain_int64_zstd_and_utc() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = FeaturesStore::directory(folder.path()).unwrap();
-    let mut table = table("user_segments", OnlineLayout::PerChunk);
+/// The file of a membership feature that has one time.
+fn memberships(name: &str) -> PartitionFile {
+    let mut table = table(name, OnlineLayout::PerChunk);
     let instant = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
     table.output = OutputSchema::new(vec![
         column("id", DataType::Utf8, Role::Entity),
         column("item", DataType::Utf8, Role::Item),
         column("min_ts", instant, Role::Value(Aggregate::Min)),
     ]);
-    let file = file(&table, AT);
+    file(&table, AT)
+}
+
+#[tokio::test]
+async fn times_are_told_from_those_before_unless_they_repeat() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FeaturesStore::directory(folder.path()).unwrap();
+    let mut random = fastrand::Rng::with_seed(7);
+    for (name, unit_ms, has_dictionary) in [("in_ms", 1, false), ("in_seconds", 1000, true)] {
+        let file = memberships(name);
+        let times: Vec<i64> =
+            (0..20_000).map(|_| 1_533_118_200_000 + random.i64(0..600_000) / unit_ms * unit_ms).collect();
+        let columns: Vec<(&str, ArrayRef)> = vec![
+            ("id", Arc::new(StringViewArray::from_iter_values((0..times.len()).map(|user| format!("u{user:05}"))))),
+            ("item", Arc::new(StringViewArray::from(vec!["101"; times.len()]))),
+            ("min_ts", Arc::new(TimestampMillisecondArray::from(times.clone()).with_timezone("UTC"))),
+        ];
+        let computed = stream(&file.table, vec![Ok(RecordBatch::try_from_iter(columns).unwrap())]);
+        store.publish(&file, order(1, 1), Fence(1), computed).await.unwrap();
+        let published = store.open(&file).await.unwrap().expect("a readable file");
+        let found: Vec<_> = published.rows(&file.table.output.arrow()).unwrap().try_collect().await.unwrap();
+        let found = found.iter().flat_map(|batch| batch.column(2).as_primitive::<TimestampMillisecondType>().values());
+        assert!(found.eq(&times), "{name}");
+        let footer = SerializedFileReader::new(std::fs::File::open(path_of(folder.path(), &file)).unwrap()).unwrap();
+        let column = footer.metadata().row_group(0).column(2);
+        assert_eq!(column.dictionary_page_offset().is_some(), has_dictionary, "{name}");
+        assert_eq!(column.encodings().any(|found| found == Encoding::DELTA_BINARY_PACKED), !has_dictionary, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn columns_are_plain_int64_zstd_and_utc() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = FeaturesStore::directory(folder.path()).unwrap();
+    let file = memberships("user_segments");
+    let table = &file.table;
     // Engines may compute with other encodings of the same values.
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("min_ts", Arc::new(TimestampMillisecondArray::from(vec![1_533_118_630_123]).with_timezone("+00:00"))),
         ("id", Arc::new(StringViewArray::from(vec!["u1"]))),
         ("item", Arc::new(StringViewArray::from(vec!["101"]))),
     ];
-    let computed = stream(&table, vec![Ok(RecordBatch::try_from_iter(columns).unwrap())]);
+    let computed = stream(table, vec![Ok(RecordBatch::try_from_iter(columns).unwrap())]);
     store.publish(&file, order(1, 1), Fence(1), computed).await.unwrap();
     let file = SerializedFileReader::new(std::fs::File::open(path_of(folder.path(), &file)).unwrap()).unwrap();
     let columns = file.metadata().row_group(0).columns();
