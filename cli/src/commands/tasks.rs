@@ -11,19 +11,20 @@ use crate::output::{self, Cell, Rows};
 /// Rows asked of the database at a time.
 const PAGE: u32 = 1_000;
 
+/// What is asked for most comes first: a terminal shows as much as fits.
 const LIST: [&str; 13] = [
     "task",
+    "state",
     "source",
-    "source_bucket",
     "file_path",
     "data_chunk",
     "ts_to_process",
-    "state",
+    "due_at",
     "generation",
     "done_generation",
     "quarantined_files",
     "parked_runs",
-    "due_at",
+    "source_bucket",
     "error",
 ];
 const SHOW: [&str; 10] =
@@ -87,17 +88,17 @@ pub(super) async fn known_source(app: &App, tasks: &dyn TasksDb, source: Option<
 fn listed(row: &TaskRow) -> Vec<Cell> {
     vec![
         row.task.0.into(),
+        row.state.as_str().into(),
         row.source.as_str().into(),
-        row.source_bucket.as_str().into(),
         row.file_path.as_str().into(),
         row.chunk.start().into(),
         row.ts_to_process.into(),
-        row.state.as_str().into(),
+        row.due_at.into(),
         row.generation.0.into(),
         row.done_generation.0.into(),
         row.quarantined_files.into(),
         row.parked_runs.into(),
-        row.due_at.into(),
+        row.source_bucket.as_str().into(),
         row.last_error.clone().into(),
     ]
 }
