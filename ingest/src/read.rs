@@ -1,8 +1,8 @@
 //! The one read of a chunk: fetch, inflate, split, parse, send.
 //!
-//! Threads take files from a shared list, the largest first, and send batches through one bounded channel. Where there
-//! are fewer files than threads, a file is inflated by one thread and parsed by another. Memory follows the number of
-//! threads and the size of a batch, never the size of the chunk.
+//! Threads take files from a shared list, the largest first, and send batches through one bounded channel. Once the list
+//! is empty, a file that is still being read is inflated by an idle thread and parsed by its own. Memory follows the
+//! number of threads and the size of a batch, never the size of the chunk.
 
 mod error;
 mod fetch;
@@ -28,7 +28,7 @@ use crate::report::{Findings, ReadReport};
 use crate::rows::{CurrentFile, Output, Plan, Rows};
 use crate::source::Source;
 use crate::unique;
-use inflated::{InflatedFile, ReadAhead, Size};
+use inflated::{FileBytes, InflatedFile};
 
 /// Another thread is worth its start for so many stored bytes.
 const BYTES_A_THREAD: u64 = 256 << 10;
@@ -92,12 +92,15 @@ pub(crate) struct Reader {
     in_vain: AtomicBool,
     /// Set by the first thread that fails for any other reason.
     stopped: AtomicBool,
+    /// So many more threads might run: there is no file left for them.
+    idle: AtomicUsize,
 }
 
 impl Reader {
     fn new(source: &Arc<Source>, sender: mpsc::Sender<RecordBatch>) -> Self {
         let no = || AtomicBool::new(false);
-        Self { source: Arc::clone(source), runtime: Handle::current(), sender, in_vain: no(), stopped: no() }
+        let (runtime, idle) = (Handle::current(), AtomicUsize::new(0));
+        Self { source: Arc::clone(source), runtime, sender, in_vain: no(), stopped: no(), idle }
     }
 
     fn location(&self) -> &Location {
@@ -119,6 +122,16 @@ impl Reader {
         if stop { Err(ReadError::Cancelled) } else { Ok(()) }
     }
 
+    /// Makes one more thread idle.
+    fn leave_idle(&self) {
+        self.idle.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes one of the idle threads, if there is any.
+    fn take_idle(&self) -> bool {
+        self.idle.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |idle| idle.checked_sub(1)).is_ok()
+    }
+
     /// Reads all files with `threads` threads. Broken ones are found all at once, and so are those that are gone, or
     /// each would cost a read of its own; the first other error stops all threads.
     fn read_all(
@@ -130,20 +143,21 @@ impl Reader {
         let next = AtomicUsize::new(0);
         let stored: u64 = files.iter().map(|(input, _)| input.size).sum();
         let threads = threads.min(1 + usize::try_from(stored / BYTES_A_THREAD).unwrap_or(threads));
-        let read_ahead = files.len() < threads;
+        let workers = threads.min(files.len());
+        self.idle.store(threads - workers, Ordering::Relaxed);
         let outcome = Mutex::new(Ok(Findings::default()));
         let work = || {
-            let mut worker =
-                Worker { reader: self, rows: Rows::new(Arc::clone(plan)), lines: Lines::new(), read_ahead };
+            let mut worker = Worker { reader: self, rows: Rows::new(Arc::clone(plan)), lines: Lines::new() };
             while let Some((input, current)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if self.check_stop().is_err() {
                     break;
                 }
                 self.add(&outcome, worker.read_file(input, current));
             }
+            self.leave_idle();
         };
         std::thread::scope(|scope| {
-            for _ in 1..threads.min(files.len()) {
+            for _ in 1..workers {
                 let spawned = std::thread::Builder::new().name("read".to_owned()).spawn_scoped(scope, work);
                 if let Err(error) = spawned {
                     tracing::warn!(%error, "a reader thread could not be started: reading with fewer");
@@ -182,22 +196,16 @@ struct Worker<'a> {
     reader: &'a Reader,
     rows: Rows,
     lines: Lines,
-    read_ahead: bool,
 }
 
 impl Worker<'_> {
     fn read_file(&mut self, input: &InputFile, current: &CurrentFile) -> Result<Findings, ReadError> {
-        let mut bytes = InflatedFile::open(self.reader, input)?;
-        let (mut findings, size) = if self.read_ahead {
-            std::thread::scope(|scope| {
-                let mut ahead = ReadAhead::spawn(scope, bytes)?;
-                let findings = self.parse(&mut ahead, input, current)?;
-                Ok::<(Findings, Size), ReadError>((findings, ahead.size()))
-            })?
-        } else {
+        let file = InflatedFile::open(self.reader, input)?;
+        let (mut findings, size) = std::thread::scope(|scope| {
+            let mut bytes = FileBytes::new(scope, file);
             let findings = self.parse(&mut bytes, input, current)?;
-            (findings, bytes.size())
-        };
+            Ok((findings, bytes.size()))
+        })?;
         findings.bytes_read = size.stored;
         findings.bytes_inflated = size.inflated;
         Ok(findings)

@@ -57,6 +57,15 @@ impl<'a> Fetch<'a> {
         self.received
     }
 
+    /// How many bytes of the file are still to be consumed.
+    pub(super) fn left(&self) -> u64 {
+        let at_hand = match &self.payload {
+            Payload::File { start, end, .. } => end - start,
+            Payload::Stream { piece, .. } => piece.len(),
+        };
+        self.size.saturating_sub(self.received) + at_hand as u64
+    }
+
     /// The bytes that are at hand, at least one; none at the end of the file.
     pub(super) fn fill(&mut self) -> Result<&[u8], ReadError> {
         match &mut self.payload {

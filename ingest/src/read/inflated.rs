@@ -1,11 +1,12 @@
-//! The inflated bytes of one file: inflated by the thread that parses them, or ahead of it by another.
+//! The inflated bytes of one file: inflated by the thread that parses them, until another one is idle and does it ahead.
 
+use std::io;
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope};
 
 use super::fetch::Fetch;
-use super::{InputFile, ReadError, Reader};
+use super::{BYTES_A_THREAD, InputFile, ReadError, Reader};
 use crate::inflate::{Inflater, MAGIC_BYTES, inflater_for};
 use crate::lines::{BLOCK_BYTES, ReadBytes, read_by_copying};
 
@@ -51,8 +52,36 @@ impl<'a> InflatedFile<'a> {
         Ok(Self { reader, file, fetch, head, inflater, at_end: false, inflated: 0 })
     }
 
-    pub(super) fn size(&self) -> Size {
+    fn size(&self) -> Size {
         Size { stored: self.fetch.received(), inflated: self.inflated }
+    }
+
+    /// Whether so much is still to come that another thread is worth its start.
+    fn goes_on(&self) -> bool {
+        self.fetch.left() >= BYTES_A_THREAD
+    }
+
+    /// Inflates the rest into blocks, until the end or until nobody takes them any more.
+    fn inflate_ahead(mut self, full: &SyncSender<Result<Block, ReadError>>, empty: &Receiver<Vec<u8>>) {
+        for made in 0.. {
+            // Once there are enough blocks they go round.
+            let mut bytes = match made <= BLOCKS_AHEAD {
+                true => Vec::new(),
+                false => match empty.recv() {
+                    Ok(bytes) => bytes,
+                    Err(_) => return,
+                },
+            };
+            // What comes back may be the buffer that a block was exchanged for.
+            bytes.resize(HEADROOM + BLOCK_BYTES, 0);
+            let read = self.read(&mut bytes[HEADROOM..]);
+            let goes_on = matches!(read, Ok(filled) if filled > 0);
+            let size = self.size();
+            let sent = full.send(read.map(|filled| Block { bytes, rest: HEADROOM..HEADROOM + filled, size }));
+            if sent.is_err() || !goes_on {
+                return;
+            }
+        }
     }
 
     /// Inflates some bytes into `out`; none at the end.
@@ -127,8 +156,72 @@ impl ReadBytes for InflatedFile<'_> {
     }
 }
 
+/// A file's bytes for the thread that parses them.
+pub(super) struct FileBytes<'scope, 'env> {
+    /// Where the thread is started that takes the inflating over.
+    scope: &'scope Scope<'scope, 'env>,
+    inflating: Inflating<'scope>,
+}
+
+enum Inflating<'a> {
+    Here(InflatedFile<'a>),
+    Ahead(ReadAhead),
+}
+
+impl<'scope, 'env> FileBytes<'scope, 'env> {
+    pub(super) fn new(scope: &'scope Scope<'scope, 'env>, file: InflatedFile<'scope>) -> Self {
+        Self { scope, inflating: Inflating::Here(file) }
+    }
+
+    pub(super) fn size(&self) -> Size {
+        match &self.inflating {
+            Inflating::Here(file) => file.size(),
+            Inflating::Ahead(ahead) => ahead.current.size,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_ahead(&self) -> bool {
+        matches!(self.inflating, Inflating::Ahead(_))
+    }
+
+    /// Lets an idle thread inflate the rest of the file, if there is one by now.
+    fn hand_over(&mut self) {
+        let Inflating::Here(file) = &self.inflating else { return };
+        if !file.goes_on() || !file.reader.take_idle() {
+            return;
+        }
+        match ReadAhead::spawn(self.scope) {
+            Ok((ahead, taker)) => {
+                if let Inflating::Here(file) = std::mem::replace(&mut self.inflating, Inflating::Ahead(ahead)) {
+                    taker.send(file).expect("the new thread waits for a file");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "a thread could not be started: inflating where lines are parsed"),
+        }
+    }
+}
+
+impl ReadBytes for FileBytes<'_, '_> {
+    fn read(&mut self, out: &mut [u8]) -> Result<usize, ReadError> {
+        self.hand_over();
+        match &mut self.inflating {
+            Inflating::Here(file) => file.read(out),
+            Inflating::Ahead(ahead) => ahead.read(out),
+        }
+    }
+
+    fn read_behind(&mut self, buffer: &mut Vec<u8>, kept: Range<usize>) -> Result<Range<usize>, ReadError> {
+        self.hand_over();
+        match &mut self.inflating {
+            Inflating::Here(file) => file.read_behind(buffer, kept),
+            Inflating::Ahead(ahead) => ahead.read_behind(buffer, kept),
+        }
+    }
+}
+
 /// A file that another thread inflates ahead of the one that reads here.
-pub(super) struct ReadAhead {
+struct ReadAhead {
     blocks: Receiver<Result<Block, ReadError>>,
     /// Where emptied blocks go to be filled again.
     emptied: SyncSender<Vec<u8>>,
@@ -146,42 +239,20 @@ struct Block {
 }
 
 impl ReadAhead {
-    /// Begins to inflate `file`, which the thread takes with it.
-    pub(super) fn spawn<'scope>(
-        scope: &'scope Scope<'scope, '_>,
-        mut file: InflatedFile<'scope>,
-    ) -> Result<Self, ReadError> {
+    /// Starts a thread that inflates the file that it is sent.
+    fn spawn<'scope>(scope: &'scope Scope<'scope, '_>) -> io::Result<(Self, SyncSender<InflatedFile<'scope>>)> {
+        let (taker, taken) = sync_channel::<InflatedFile<'scope>>(1);
         let (full, blocks) = sync_channel(BLOCKS_AHEAD);
         let (emptied, empty) = sync_channel(BLOCKS_AHEAD + 1);
-        let key = file.file.key.clone();
         let inflate = move || {
-            for made in 0.. {
-                // Once there are enough blocks they go round.
-                let mut bytes = match made <= BLOCKS_AHEAD {
-                    true => Vec::new(),
-                    false => match empty.recv() {
-                        Ok(bytes) => bytes,
-                        Err(_) => return,
-                    },
-                };
-                // What comes back may be the buffer that a block was exchanged for.
-                bytes.resize(HEADROOM + BLOCK_BYTES, 0);
-                let read = file.read(&mut bytes[HEADROOM..]);
-                let goes_on = matches!(read, Ok(filled) if filled > 0);
-                let size = file.size();
-                let sent = full.send(read.map(|filled| Block { bytes, rest: HEADROOM..HEADROOM + filled, size }));
-                if sent.is_err() || !goes_on {
-                    return;
-                }
+            if let Ok(file) = taken.recv() {
+                let reader = file.reader;
+                file.inflate_ahead(&full, &empty);
+                reader.leave_idle();
             }
         };
-        let spawned = Builder::new().name("inflate".to_owned()).spawn_scoped(scope, inflate);
-        spawned.map_err(|error| ReadError::Failed { what: format!("start a thread to inflate `{key}`: {error}") })?;
-        Ok(Self { blocks, emptied, current: Block::default(), at_end: false })
-    }
-
-    pub(super) fn size(&self) -> Size {
-        self.current.size
+        Builder::new().name("inflate".to_owned()).spawn_scoped(scope, inflate)?;
+        Ok((Self { blocks, emptied, current: Block::default(), at_end: false }, taker))
     }
 
     /// Waits for the next block.

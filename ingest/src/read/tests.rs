@@ -458,6 +458,39 @@ async fn dropping_a_read_stops_it() {
 }
 
 #[tokio::test]
+async fn a_file_goes_on_where_an_idle_thread_takes_its_inflating_over() {
+    let mut random = fastrand::Rng::with_seed(9);
+    let text: String = (0..300_000).map(|n| format!("{{\"a\":{n},\"x\":\"{:016x}\"}}\n", random.u64(..))).collect();
+    let raw = Raw::json(&[("a", "int")]).text(&text).await;
+    let (source, input) = (Arc::new(Source::new(raw.spec.clone()).unwrap()), raw.files[0].clone());
+    let (sender, _receiver) = mpsc::channel(1);
+    let reader = Reader::new(&source, sender);
+    let read = move || {
+        std::thread::scope(|scope| {
+            let mut bytes = FileBytes::new(scope, InflatedFile::open(&reader, &input).unwrap());
+            let (mut found, mut begin) = (Vec::new(), 0);
+            let mut buffer = vec![0; 1 << 20];
+            for reads in 0.. {
+                match reads {
+                    3 => reader.leave_idle(),
+                    _ => assert_eq!(bytes.is_ahead(), reads > 3),
+                }
+                let new = bytes.read_behind(&mut buffer, begin..begin).unwrap();
+                if new.is_empty() {
+                    break;
+                }
+                begin = new.end;
+                found.extend_from_slice(&buffer[new]);
+            }
+            let size = bytes.size();
+            assert_eq!((size.stored, size.inflated), (input.size, found.len() as u64));
+            found
+        })
+    };
+    assert!(tokio::task::spawn_blocking(read).await.unwrap() == text.as_bytes());
+}
+
+#[tokio::test]
 async fn many_rows_come_whole_through_small_batches_and_many_threads() {
     let mut raw = Raw::json(&[("a", "int"), ("ts", "timestamp")]);
     for file in 0..5_u32 {
