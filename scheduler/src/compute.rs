@@ -6,7 +6,7 @@ use std::sync::Arc;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::SessionConfig;
 use neartime_engine::CompiledFeature;
 use neartime_ingest::{ReadError, ReadReport, ReadRequest, Source, Wanted};
 use neartime_model::{Classify, ContentOrder, ErrorKind, chain, partition_file_stem};
@@ -172,7 +172,8 @@ pub(crate) fn context(memory_bytes: usize) -> datafusion::error::Result<Arc<Task
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(memory_bytes))).build_arc()?;
     // One partition a feature: features run side by side, and their rows need no order.
     let config = SessionConfig::new().with_target_partitions(1);
-    Ok(SessionContext::new_with_config_rt(config, runtime).task_ctx())
+    // Compiled features bring their functions along: none needs to be registered.
+    Ok(Arc::new(TaskContext::default().with_session_config(config).with_runtime(runtime)))
 }
 
 pub(crate) fn panic_text(error: tokio::task::JoinError) -> String {

@@ -45,10 +45,10 @@ impl Fanout {
 
     /// Ends every stream well. Dropping the fan-out instead ends them with an error.
     pub(crate) async fn finish(self) {
-        for tap in self.taps {
-            // A feature that has failed meanwhile has no use for the end.
-            let _ = tap.send(Item::End).await;
-        }
+        // Not one after the other: a feature that lags behind would keep the others from ending.
+        let ends = self.taps.iter().map(|tap| tap.send(Item::End));
+        // A feature that has failed meanwhile has no use for the end.
+        let _ = futures::future::join_all(ends).await;
     }
 }
 

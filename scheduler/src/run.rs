@@ -54,7 +54,10 @@ impl Run {
     /// Computes the rows, publishes them offline, then online.
     #[tracing::instrument(name = "run", skip_all, fields(feature = %self.file.table.name))]
     pub(crate) async fn publish(self, events: SendableRecordBatchStream) -> Result<Ran, RunError> {
-        let Computed { rows, counts } = self.step(Step::Compute, self.compute(events)).await?;
+        let (computed, prepared) =
+            futures::join!(self.step(Step::Compute, self.compute(events)), self.edges.offline.prepare(&self.file));
+        let Computed { rows, counts } = computed?;
+        prepared?;
         let offline = self.edges.offline.publish(&self.file, self.order, self.fence, rows);
         let end = match self.step(Step::PublishOffline, offline).await? {
             Published::Superseded { found } => RunEnd::Superseded { found },

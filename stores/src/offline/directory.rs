@@ -121,6 +121,11 @@ impl DirectoryPublisher {
 
 #[async_trait]
 impl Publisher for DirectoryPublisher {
+    async fn prepare(&self, key: &Path) -> Result<(), StoreError> {
+        let (this, folder) = (self.clone(), self.folder_of(key));
+        blocking(move || this.make_folder(&folder)).await
+    }
+
     async fn stage(&self, key: &Path) -> Result<Box<dyn Staged>, StoreError> {
         let (this, folder) = (self.clone(), self.folder_of(key));
         blocking(move || Ok(Box::new(this.stage_in(&folder)?) as Box<dyn Staged>)).await

@@ -13,7 +13,6 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use datafusion::arrow::compute::BatchCoalescer;
 use datafusion::arrow::datatypes::{SchemaRef, TimestampMillisecondType};
 use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use parquet::arrow::ArrowWriter;
@@ -54,8 +53,10 @@ pub(super) struct Encoded {
 }
 
 enum Piece {
+    /// [`BATCH_ROWS`] rows, or the last ones.
     Rows(RecordBatch),
-    End,
+    /// How many there were.
+    End { rows: u64 },
 }
 
 /// Writes `rows` into the file at `path`, syncs it and reads its footer back.
@@ -64,54 +65,66 @@ pub(super) async fn encode(
     layout: Layout,
     rows: SendableRecordBatchStream,
 ) -> Result<Encoded, StoreError> {
+    let layout = Arc::new(layout);
+    // Rows are checked and cut here while those before them are encoded there.
     let (sender, receiver) = mpsc::channel(2);
-    let writer = tokio::task::spawn_blocking(move || write_file(&path, layout, receiver));
-    let handed_over = hand_over(rows, sender).await;
+    let writer = tokio::task::spawn_blocking({
+        let layout = Arc::clone(&layout);
+        move || write_file(&path, &layout, receiver)
+    });
+    let handed_over = hand_over(rows, &layout, sender).await;
     let written = writer.await.map_err(|error| StoreError::failed("encoding parquet", error))?;
-    handed_over.map_err(StoreError::Rows)?;
+    handed_over?;
     written
 }
 
 /// Sends all rows to the writer. Without the last piece it takes them for broken off.
-async fn hand_over(mut rows: SendableRecordBatchStream, writer: mpsc::Sender<Piece>) -> Result<(), DataFusionError> {
-    while let Some(batch) = rows.try_next().await? {
-        // A closed channel means that the writer has failed: its own error tells why.
-        if writer.send(Piece::Rows(batch)).await.is_err() {
-            return Ok(());
-        }
-    }
-    writer.send(Piece::End).await.ok();
-    Ok(())
-}
-
-fn write_file(path: &Path, layout: Layout, mut pieces: mpsc::Receiver<Piece>) -> Result<Encoded, StoreError> {
-    let failed = |error| parquet_error(path, error);
+async fn hand_over(
+    mut rows: SendableRecordBatchStream,
+    layout: &Layout,
+    writer: mpsc::Sender<Piece>,
+) -> Result<(), StoreError> {
     let cutting = |error| StoreError::failed("cutting batches to size", error);
-    let file = File::options().write(true).open(path).map_err(|error| io_error("opening", path, error))?;
     let mut cutter = BatchCoalescer::new(Arc::clone(&layout.schema), BATCH_ROWS);
-    let mut file = ParquetFile::new(file, &layout);
     let mut order = OrderCheck::default();
     let mut ended = false;
     while !ended {
-        match pieces.blocking_recv() {
-            Some(Piece::Rows(batch)) => {
-                let batch = conform(&batch, &layout)?;
+        match rows.try_next().await.map_err(StoreError::Rows)? {
+            Some(batch) => {
+                let batch = conform(&batch, layout)?;
                 order.check(&batch, layout.key_columns)?;
                 cutter.push_batch(batch).map_err(cutting)?;
             }
-            Some(Piece::End) => {
+            None => {
                 cutter.finish_buffered_batch().map_err(cutting)?;
                 ended = true;
             }
-            None => return Err(StoreError::broken_rule("the rows broke off before their end")),
         }
         while let Some(batch) = cutter.next_completed_batch() {
-            file.write(&batch).map_err(failed)?;
+            // A closed channel means that the writer has failed: its own error tells why.
+            if writer.send(Piece::Rows(batch)).await.is_err() {
+                return Ok(());
+            }
         }
     }
+    writer.send(Piece::End { rows: order.rows }).await.ok();
+    Ok(())
+}
+
+fn write_file(path: &Path, layout: &Layout, mut pieces: mpsc::Receiver<Piece>) -> Result<Encoded, StoreError> {
+    let failed = |error| parquet_error(path, error);
+    let file = File::options().write(true).open(path).map_err(|error| io_error("opening", path, error))?;
+    let mut file = ParquetFile::new(file, layout);
+    let rows = loop {
+        match pieces.blocking_recv() {
+            Some(Piece::Rows(batch)) => file.write(&batch).map_err(failed)?,
+            Some(Piece::End { rows }) => break rows,
+            None => return Err(StoreError::broken_rule("the rows broke off before their end")),
+        }
+    };
     let file = file.finish().map_err(failed)?;
     file.inner().sync_all().map_err(|error| io_error("syncing", path, error))?;
-    verify(path, order.rows)
+    verify(path, rows)
 }
 
 /// A file that is begun with its first batch, which tells how its entities are best encoded.

@@ -15,6 +15,9 @@ use crate::StoreError;
 /// (conditional PUT); everything else about publishing is the same for both.
 #[async_trait]
 pub trait Publisher: Send + Sync + fmt::Debug {
+    /// Makes what the file at `key` will need around it, so that publishing need not wait for it.
+    async fn prepare(&self, key: &Path) -> Result<(), StoreError>;
+
     /// Makes an empty local file in which the content for `key` is staged.
     async fn stage(&self, key: &Path) -> Result<Box<dyn Staged>, StoreError>;
 

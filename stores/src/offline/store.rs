@@ -83,6 +83,15 @@ impl FeaturesStore {
         &self.root
     }
 
+    /// Makes the folder of a file that is to be published. Each new folder is durable before the next is made, which takes
+    /// a disk a while: time that the file's rows can be computed in.
+    ///
+    /// # Errors
+    /// Unavailable if the place is away or full.
+    pub async fn prepare(&self, file: &PartitionFile) -> Result<(), StoreError> {
+        self.publisher.prepare(&file.key()?).await
+    }
+
     /// Writes `rows` (columns as in the table's output, rising by row key) and puts them at the file's name, unless a
     /// file of a higher order is there. For tables that are not [`OnlineLayout::Latest`], the row keys that the file
     /// in place has and the new one has not are first listed durably, for [`crate::publish_online`] to delete at

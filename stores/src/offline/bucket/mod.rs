@@ -78,6 +78,11 @@ impl BucketPublisher {
 
 #[async_trait]
 impl Publisher for BucketPublisher {
+    /// A bucket has no folders.
+    async fn prepare(&self, _key: &Path) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn stage(&self, _key: &Path) -> Result<Box<dyn Staged>, StoreError> {
         // One flat folder: the key says nothing about this machine.
         self.staging.stage(&Path::from("staged")).await

@@ -53,6 +53,10 @@ struct MortalPublisher(Arc<dyn Publisher>, Fuse);
 
 #[async_trait]
 impl Publisher for MortalPublisher {
+    async fn prepare(&self, key: &Path) -> Result<(), StoreError> {
+        self.0.prepare(key).await
+    }
+
     async fn stage(&self, key: &Path) -> Result<Box<dyn Staged>, StoreError> {
         self.1.burn()?;
         self.0.stage(key).await
