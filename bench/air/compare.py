@@ -17,7 +17,7 @@ import time
 import duckdb
 
 HERE = pathlib.Path(__file__).parent
-ROUNDS = 3
+ROUNDS = 5
 COLUMNS = "site, segment_group, segment, segment_users, group_users, segment_site_users, group_site_users"
 
 

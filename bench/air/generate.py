@@ -34,7 +34,7 @@ def main():
         for day in range(args.days):
             chunk(db, args, name, items, rows // args.days, args.users, f"timestamp '{START}' + interval {day * 24 + 12} hour")
         last = f"timestamp '{START}' + interval {args.days * 24} hour"
-        chunk(db, args, name, items, args.users // 100, args.users, last)
+        chunk(db, args, name, items, args.users // 200, args.users, last)
     groups(args)
 
 
