@@ -60,7 +60,8 @@ install: tools
 	$(CARGO) install --locked --path cli --features servers
 
 bench: tools python
-	infra/dev/services run bench/run
+	bench/run
+	infra/dev/services run bench/servers
 
 # SQLite and zstd are compiled from C.
 tools:
