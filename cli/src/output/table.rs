@@ -44,7 +44,8 @@ impl<W: Write + Send> RowWriter for TableWriter<W> {
     fn finish(mut self: Box<Self>) -> io::Result<()> {
         let text = self.table.trim_fmt() + "\n";
         let terminal = if io::stdout().is_terminal() { crossterm::terminal::size().ok() } else { None };
-        let Some((width, height)) = terminal else {
+        // Some terminals that programs make for programs are of no size.
+        let Some((width, height)) = terminal.filter(|&(width, height)| width > 0 && height > 0) else {
             self.out.write_all(text.as_bytes())?;
             return self.out.flush();
         };
