@@ -66,15 +66,15 @@ impl Gather {
         mut each: impl FnMut(Gathered<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         self.number_users(window);
-        self.sort_entries(window, first_sources);
         self.sort_users(window);
+        self.sort_entries(window, first_sources);
+        let mut begin = 0;
         for &(_, number) in &self.order {
             let at = number as usize;
-            // Users have their entries in order of their numbers.
-            let begin = at.checked_sub(1).map_or(0, |before| self.ends[before]);
-            let (end, first_end) = (self.ends[at], self.first_ends[at].max(begin));
+            let (end, first_end) = (self.ends[at], self.first_ends[at]);
             let (id, entries) = (self.users[at].id(window), &self.entries[begin as usize..end as usize]);
             each(Gathered { id, entries, first: (first_end - begin) as usize })?;
+            begin = end;
         }
         Ok(())
     }
@@ -144,11 +144,11 @@ impl Gather {
 
     /// Puts the entries in order of their users.
     fn sort_entries(&mut self, window: &Window, first_sources: usize) {
-        let Self { ends, first_ends, numbers, entries, .. } = self;
-        // From counts to beginnings.
+        let Self { ends, first_ends, numbers, entries, order, .. } = self;
+        // From counts to beginnings, in order of ids: then those of each slice go to rising places.
         let mut begin = 0;
-        for end in &mut *ends {
-            begin += std::mem::replace(end, begin);
+        for &(_, number) in &*order {
+            begin += std::mem::replace(&mut ends[number as usize], begin);
         }
         if entries.len() < begin as usize {
             entries.resize(begin as usize, NOTHING);
