@@ -128,12 +128,15 @@ impl Scheduler {
     async fn once(&self, stop: &watch::Sender<Stop>) -> Result<Summary, OnceError> {
         let mut stopped = stop.subscribe();
         let mut summary = tokio::select! {
-            found = self.find_everything() => found?,
+            found = self.find_files() => found?,
             // What was found and not registered yet the next run finds again.
             _ = stopped.wait_for(|stop| *stop != Stop::Work) => {
                 return Ok(Summary { stopped: true, ..Summary::default() });
             }
         };
+        for stream in self.edges.streams.iter().filter_map(|stream| self.streaming(stream)) {
+            self.with_patience(|| stream.clone().read_all(stop.subscribe())).await?;
+        }
         self.arm_missing_runs().await?;
         self.drain(stop).await?;
         let pulse = self.edges.tasks.pulse().await?;
@@ -148,8 +151,8 @@ impl Scheduler {
         Ok(summary)
     }
 
-    /// Lists all locations, empties all queues, and reads all streams to their ends.
-    async fn find_everything(&self) -> Result<Summary, OnceError> {
+    /// Lists all locations, and empties all queues.
+    async fn find_files(&self) -> Result<Summary, OnceError> {
         self.edges.declare().await?;
         if let Err(error) = self.edges.offline.sweep().await {
             tracing::warn!(error = chain(&error), "old temporary files could not be removed");
@@ -157,9 +160,6 @@ impl Scheduler {
         let summary = self.discover_everything().await?;
         for queue in &self.edges.queues {
             self.with_patience(|| self.receive_all(queue)).await?;
-        }
-        for stream in self.edges.streams.iter().filter_map(|stream| self.streaming(stream)) {
-            self.with_patience(|| stream.clone().read_all()).await?;
         }
         Ok(summary)
     }

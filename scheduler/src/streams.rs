@@ -24,7 +24,7 @@ use crate::daemon::{Scheduler, Stop, is_stopping, rest};
 use crate::edges::{Edges, Settings, SourceWork, StreamWork};
 use crate::heartbeat::Heartbeats;
 use crate::{Backoff, Channel, Event, ShardLabel};
-use shard::{Reading, ShardEnd, Until};
+use shard::{Goal, Reading, ShardEnd, Until};
 
 /// How often the stream is asked for its shards.
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
@@ -87,7 +87,7 @@ impl Scheduler {
 impl Streaming {
     /// Claims shards and reads them until the process stops; then gives them back.
     pub(crate) async fn read_until(self, mut stopping: watch::Receiver<Stop>, wake: Arc<Notify>) {
-        let until = Until::Stopped(stopping.clone(), wake);
+        let until = Until { stopping: stopping.clone(), goal: Goal::OnAndOn(wake) };
         let mut readers = JoinSet::new();
         let mut looked_at: Option<Instant> = None;
         let mut failures = 0;
@@ -119,30 +119,30 @@ impl Streaming {
         }
     }
 
-    /// Reads every shard that nobody else reads to its end, or to its newest record; then gives them back.
-    pub(crate) async fn read_all(self) -> Result<(), StreamError> {
-        let until = Until::Tip(self.edges.clock.now());
+    /// Reads every shard that nobody else reads to its end, or to its newest record, unless the process stops before;
+    /// then gives them back.
+    pub(crate) async fn read_all(self, stopping: watch::Receiver<Stop>) -> Result<(), StreamError> {
+        let until = Until { stopping, goal: Goal::Tip(self.edges.clock.now()) };
         let mut readers = JoinSet::new();
-        let mut held = Vec::new();
-        let read = loop {
-            // Looked at again after each shard: one that ended may have children.
-            if let Err(error) = self.turn(true, &mut readers, &until).await {
-                break Err(error);
+        let (mut held, mut failed) = (Vec::new(), None);
+        loop {
+            // Looked at again after each shard: one that ended may have children. After a failure nothing more is begun,
+            // but what is being read is read on and given back: it would lie there under our lease.
+            if failed.is_none() && !is_stopping(&until.stopping) {
+                failed = self.turn(true, &mut readers, &until).await.err();
             }
-            match readers.join_next().await {
-                None => break Ok(()),
-                Some(joined) => match joined.map_err(panicked).and_then(|ended| ended) {
-                    Ok(ShardEnd::AtTip(reading)) => held.push(reading),
-                    Ok(_) => {}
-                    Err(error) => break Err(error),
-                },
+            let Some(joined) = readers.join_next().await else { break };
+            match joined.map_err(panicked).and_then(|ended| ended) {
+                Ok(ShardEnd::AtTip(reading)) => held.push(reading),
+                Ok(_) => {}
+                Err(error) => failed = failed.or(Some(error)),
             }
-        };
+        }
         // Only now, or they would be claimed again at once.
         for reading in held {
             reading.release().await;
         }
-        read
+        failed.map_or(Ok(()), Err)
     }
 
     /// Learns of shards if it is time, and begins to read those that are free.

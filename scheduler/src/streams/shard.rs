@@ -25,11 +25,17 @@ const AT_THE_TIP: Duration = Duration::from_secs(1);
 /// How often it is written that an idle shard is read up to its newest record.
 const IDLE_CHECKPOINT: Duration = Duration::from_secs(30);
 
-/// How far to read.
+/// How far to read, unless the process stops before.
 #[derive(Clone)]
-pub(super) enum Until {
-    /// Until the process stops; the workers are woken for what is registered.
-    Stopped(watch::Receiver<Stop>, Arc<Notify>),
+pub(super) struct Until {
+    pub(super) stopping: watch::Receiver<Stop>,
+    pub(super) goal: Goal,
+}
+
+#[derive(Clone)]
+pub(super) enum Goal {
+    /// On and on; the workers are woken for what is registered.
+    OnAndOn(Arc<Notify>),
     /// To the newest record, or at least to what had arrived at this instant.
     Tip(neartime_model::Instant),
 }
@@ -147,8 +153,8 @@ impl Shard<'_> {
                 return Ok(ReadTo::End);
             }
             let is_at_tip = page.records.is_empty() && page.behind.is_none_or(|behind| behind <= Span::ZERO);
-            let is_enough = match self.until {
-                Until::Tip(asked_at) if is_at_tip || page.caught_up_at.is_some_and(|until| until >= *asked_at) => {
+            let is_enough = match &self.until.goal {
+                Goal::Tip(asked_at) if is_at_tip || page.caught_up_at.is_some_and(|until| until >= *asked_at) => {
                     !self.is_closed().await?
                 }
                 _ => false,
@@ -181,7 +187,7 @@ impl Shard<'_> {
         loop {
             match reader.next().await {
                 Ok(page) => return Ok(page),
-                Err(error) if matches!(self.until, Until::Tip(_)) || self.is_stopping() => return Err(error.into()),
+                Err(error) if matches!(self.until.goal, Goal::Tip(_)) || self.is_stopping() => return Err(error.into()),
                 Err(error) => {
                     failures += 1;
                     let (source, error) = (self.label.source.clone(), chain(&error));
@@ -225,7 +231,7 @@ impl Shard<'_> {
         let source = self.label.source.clone();
         if registered > 0 {
             tracing::info!(%source, shard = self.label.shard, matched, files = registered, "new files are registered");
-            if let Until::Stopped(_, wake) = self.until {
+            if let Goal::OnAndOn(wake) = &self.until.goal {
                 wake.notify_waiters();
             }
         }
@@ -260,14 +266,11 @@ impl Shard<'_> {
     }
 
     fn is_stopping(&self) -> bool {
-        matches!(self.until, Until::Stopped(stopping, _) if is_stopping(stopping))
+        is_stopping(&self.until.stopping)
     }
 
     async fn pause(&self, time: Duration) {
-        match self.until {
-            Until::Stopped(stopping, _) => rest(time, stopping, &Notify::new()).await,
-            Until::Tip(_) => tokio::time::sleep(time).await,
-        }
+        rest(time, &self.until.stopping, &Notify::new()).await;
     }
 }
 

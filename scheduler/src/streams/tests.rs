@@ -1,6 +1,7 @@
 //! `run --once` on a stream of shards that end when a test says so.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use neartime_ingest::channel::{EventStream, Page, Position, Shard, ShardId as Id, ShardReader};
@@ -76,5 +77,60 @@ async fn once_reads_on_to_the_end_of_a_closed_shard_and_then_its_children() {
         let mut shards: Vec<_> = tasks.shards().await.unwrap().into_iter().map(is_finished).collect();
         shards.sort();
         assert_eq!(shards, [("child".to_owned(), false), ("parent".to_owned(), true)]);
+    }
+}
+
+/// Two open shards. The first time, the second of them cannot be opened while the first one is read.
+#[derive(Debug, Default)]
+struct Moody {
+    refused: AtomicBool,
+}
+
+#[async_trait]
+impl EventStream for Moody {
+    fn name(&self) -> &str {
+        "moody"
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>, ChannelError> {
+        Ok(["first", "second"].map(|id| Shard { id: Id::new(id), parents: Vec::new() }).into())
+    }
+
+    async fn open(&self, shard: &Id, _: &Position) -> Result<Box<dyn ShardReader>, ChannelError> {
+        if *shard == Id::new("second") && !self.refused.swap(true, Ordering::Relaxed) {
+            let (doing, reason) = ("read the stream".to_owned(), "it is busy".to_owned());
+            return Err(ChannelError::Unavailable { doing, reason, source: "busy".into() });
+        }
+        Ok(Box::new(Slow { is_behind: true }))
+    }
+}
+
+/// Behind at first, then at the tip.
+#[derive(Debug)]
+struct Slow {
+    is_behind: bool,
+}
+
+#[async_trait]
+impl ShardReader for Slow {
+    async fn next(&mut self) -> Result<Page, ChannelError> {
+        let behind = if std::mem::take(&mut self.is_behind) { Span::from_mins(1) } else { Span::ZERO };
+        Ok(Page { behind: Some(behind), ..Page::default() })
+    }
+}
+
+#[tokio::test]
+async fn once_reads_all_shards_though_one_fails_at_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = testing::source(folder.path());
+    let stream = Arc::new(Moody::default());
+    let stream = StreamWork { source: source.source.name.clone(), stream, carries: Carries::Keys };
+    let edges = Edges { streams: vec![stream], sources: vec![source], ..testing::edges(folder.path()).await };
+    let tasks = Arc::clone(&edges.tasks);
+    Scheduler::new(edges, testing::settings()).unwrap().run_once().await.unwrap();
+    let shards = tasks.shards().await.unwrap();
+    assert_eq!(shards.len(), 2);
+    for shard in shards {
+        assert!(shard.checkpoint_at.is_some() && shard.worker.is_none(), "{shard:?}");
     }
 }
