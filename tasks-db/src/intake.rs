@@ -72,7 +72,7 @@ pub enum FileState {
     Present,
     /// It is broken; the last run went on without it, the next tries it again.
     Quarantined,
-    /// It was gone when it was to be read; its task is parked.
+    /// It was gone when it was to be read; its task is parked until it is registered again.
     Missing,
     /// It is gone and an operator accepted that: no longer part of the input until it is registered again.
     Accepted,

@@ -4,5 +4,5 @@ FROM jsonb_array_elements($2::jsonb) WITH ORDINALITY j (value, place)
 LEFT JOIN files f ON f.source = $1 AND f.key = j.value ->> 0
 WHERE f.version IS NULL -- a new key
    OR f.version <> j.value ->> 1 -- another content
-   OR f.state = 'accepted' -- it was given up, and is back
+   OR f.state IN ('missing', 'accepted') -- it was gone, and is back
 ORDER BY j.place

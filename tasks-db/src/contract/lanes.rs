@@ -71,7 +71,7 @@ pub(super) async fn a_registration_moves_a_task_to_the_fresh_lane(bench: Bench) 
     assert_eq!(features_of(&claim), ["a", "b"]);
 }
 
-pub(super) async fn a_missing_file_parks_until_it_is_accepted(bench: Bench) {
+pub(super) async fn a_missing_file_parks_until_it_is_back_or_accepted(bench: Bench) {
     let bench = bench.declared().await;
     let input = |name: &str| file("p/", "2018-08-01T10:40:00Z", name, "v1");
     bench.register(vec![input("here.gz"), input("gone.gz")]).await;
@@ -82,22 +82,28 @@ pub(super) async fn a_missing_file_parks_until_it_is_accepted(bench: Bench) {
     let task = claim.lease.task;
     let state_of_gone = async || bench.detail(task).await.files[0].state;
     assert_eq!(state_of_gone().await, FileState::Missing);
+    // A listing that sees it again arms the task.
+    assert_eq!(bench.register(vec![input("here.gz"), input("gone.gz")]).await.files, 1);
+    assert_eq!(state_of_gone().await, FileState::Present);
+    let claim = bench.claim_some().await;
+    assert_eq!((claim.files.len(), claim.generation), (2, Generation(3)));
+    bench.db.park(&claim.lease, &parking).await.unwrap();
     // A plain retry looks for it again.
     bench.db.retry(&RetryRequest { tasks: vec![task], ..RetryRequest::default() }).await.unwrap();
     let claim = bench.claim_some().await;
-    assert_eq!((claim.files.len(), claim.generation), (2, Generation(3)));
+    assert_eq!((claim.files.len(), claim.generation), (2, Generation(4)));
     bench.db.park(&claim.lease, &parking).await.unwrap();
     let accept = RetryRequest { accept_missing: true, ..RetryRequest::default() };
     assert_eq!(bench.db.retry(&accept).await.unwrap(), 1);
     assert_eq!(state_of_gone().await, FileState::Accepted);
     let claim = bench.claim_some().await;
-    assert_eq!((claim.files.len(), claim.generation), (1, Generation(4)));
+    assert_eq!((claim.files.len(), claim.generation), (1, Generation(5)));
     assert_eq!(bench.finish(&claim).await.state, TaskState::Done);
     assert_eq!(bench.db.retry(&accept).await.unwrap(), 0);
     // It is back after all.
     assert_eq!(bench.register(vec![input("gone.gz"), input("here.gz")]).await.files, 1);
     let claim = bench.claim_some().await;
-    assert_eq!((claim.files.len(), claim.generation), (2, Generation(5)));
+    assert_eq!((claim.files.len(), claim.generation), (2, Generation(6)));
 }
 
 pub(super) async fn a_retry_arms_a_parked_run_without_a_new_generation(bench: Bench) {

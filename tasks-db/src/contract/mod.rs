@@ -88,7 +88,7 @@ cases! {
     lanes::fresh_chunks_and_a_backfill_share_a_path,
     lanes::a_backfill_raises_no_generation,
     lanes::a_registration_moves_a_task_to_the_fresh_lane,
-    lanes::a_missing_file_parks_until_it_is_accepted,
+    lanes::a_missing_file_parks_until_it_is_back_or_accepted,
     lanes::a_retry_arms_a_parked_run_without_a_new_generation,
     quarantine::broken_files_are_tried_again_by_a_retry,
     quarantine::the_last_reading_replaces_the_one_before,

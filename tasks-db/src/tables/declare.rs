@@ -68,7 +68,7 @@ impl Intake for Tasks {
     }
 
     async fn arm_missing_runs(&self, source: &WorkerSource) -> Result<u64> {
-        self.again("arm runs that are missing", || self.try_arm_missing_runs(source)).await
+        self.arm_pages_of_missing_runs(source).await
     }
 
     async fn unregistered(&self, source: &SourceName, keys: &[FileKey]) -> Result<Vec<FileKey>> {

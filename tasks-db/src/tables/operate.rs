@@ -34,7 +34,14 @@ impl Operate for Tasks {
     }
 
     async fn backfill(&self, request: &BackfillRequest) -> Result<u64> {
-        self.again("arm a backfill", || self.try_backfill(request)).await
+        self.again("arm a backfill", || self.refuse_unknown_version(request)).await?;
+        let (mut armed, mut after) = (0, Some(BEFORE_ALL));
+        // In pages, each a call by itself: fresh work is not kept waiting, and none takes long.
+        while let Some(last) = after {
+            let page = self.again("arm a backfill", || self.try_backfill_after(request, last)).await?;
+            (armed, after) = (armed + page.armed, page.last);
+        }
+        Ok(armed)
     }
 }
 
@@ -60,28 +67,22 @@ impl Tasks {
         Ok(u64::try_from(tasks.len()).unwrap_or(u64::MAX))
     }
 
-    /// In pages, so that fresh work is not kept waiting; a repeat after a failure arms the same runs again.
-    async fn try_backfill(&self, request: &BackfillRequest) -> Step<u64> {
-        self.refuse_unknown_version(request).await?;
-        let mut last = (i64::MIN, 0_i64);
-        let mut armed = 0;
-        loop {
-            let mut write = self.write().await?;
-            let query = BACKFILL_PAGE
-                .bind(request.source.as_str())
-                .bind(request.from.as_micros())
-                .bind(request.to.as_micros())
-                .bind(last.0)
-                .bind(last.1)
-                .bind(PAGE);
-            let page: Vec<(i64, i64)> = query.all(write.conn()).await?;
-            let Some((task, data_chunk)) = page.last() else { return Ok(armed) };
-            last = (*data_chunk, *task);
-            let tasks = number_list(page.iter().map(|(task, _)| *task));
-            write.arm(&tasks, &request.feature, request.version, Lane::Backfill).await?;
-            write.commit().await?;
-            armed += u64::try_from(page.len()).unwrap_or(u64::MAX);
-        }
+    /// Arms the next tasks after one; a repeat after a failure arms the same runs again.
+    async fn try_backfill_after(&self, request: &BackfillRequest, after: TaskPlace) -> Step<BackfillPage> {
+        let mut write = self.write().await?;
+        let query = BACKFILL_PAGE
+            .bind(request.source.as_str())
+            .bind(request.from.as_micros())
+            .bind(request.to.as_micros())
+            .bind(after.data_chunk)
+            .bind(after.task)
+            .bind(PAGE);
+        let page: Vec<(i64, i64)> = query.all(write.conn()).await?;
+        let Some(&(task, data_chunk)) = page.last() else { return Ok(BackfillPage::default()) };
+        let tasks = number_list(page.iter().map(|(task, _)| *task));
+        write.arm(&tasks, &request.feature, request.version, Lane::Backfill).await?;
+        write.commit().await?;
+        Ok(BackfillPage { armed: page.len() as u64, last: Some(TaskPlace { data_chunk, task }) })
     }
 
     async fn refuse_unknown_version(&self, request: &BackfillRequest) -> Step<()> {
@@ -100,14 +101,29 @@ impl Tasks {
         }
     }
 
-    pub(super) async fn try_arm_missing_runs(&self, source: &WorkerSource) -> Step<u64> {
+    /// In pages, as a backfill is.
+    pub(super) async fn arm_pages_of_missing_runs(&self, source: &WorkerSource) -> Result<u64> {
         let mut armed = 0;
         for (feature, version) in &source.features {
-            while let Some(found) = self.find_missing_runs(source, feature, *version).await? {
-                armed += self.arm_found(source, feature, *version, found).await?;
+            let arm_page = || self.try_arm_missing_runs(source, feature, *version);
+            while let Some(more) = self.again("arm runs that are missing", arm_page).await? {
+                armed += more;
             }
         }
         Ok(armed)
+    }
+
+    /// Arms the next runs that are missing; `None` if none are.
+    async fn try_arm_missing_runs(
+        &self,
+        source: &WorkerSource,
+        feature: &FeatureName,
+        version: FeatureVersion,
+    ) -> Step<Option<u64>> {
+        match self.find_missing_runs(source, feature, version).await? {
+            Some(found) => self.arm_found(source, feature, version, found).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Looks, without the write lock, whether there is anything to write; gives the completions to search.
@@ -178,6 +194,22 @@ impl Write {
         RETRY_RUNS.bind(tasks).bind(input_changes).run(self.conn()).await?;
         Ok(())
     }
+}
+
+/// Where a task stands among those of its source: by chunk, then by number.
+#[derive(Clone, Copy)]
+struct TaskPlace {
+    data_chunk: i64,
+    task: i64,
+}
+
+const BEFORE_ALL: TaskPlace = TaskPlace { data_chunk: i64::MIN, task: 0 };
+
+/// Tasks that were armed together; `last` is `None` if there were none.
+#[derive(Default)]
+struct BackfillPage {
+    armed: u64,
+    last: Option<TaskPlace>,
 }
 
 /// The completions after one number, up to another.
