@@ -1,5 +1,6 @@
 //! Putting complete files where the source finds them, each under a name that was free.
 
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -164,10 +165,10 @@ async fn send_parts(from: &Path, upload: &mut dyn MultipartUpload) -> object_sto
     }
 }
 
-/// Moves a file to a name that must be free; false if it is not.
+/// Moves a file to a name that must be free, durably; false if it is not.
 fn link(from: &Path, to: &Path) -> Result<bool, ImportError> {
     let folder = to.parent().expect("a key lies in a folder");
-    std::fs::create_dir_all(folder).map_err(ImportError::local("create the directory", folder))?;
+    make_folder(folder)?;
     match std::fs::hard_link(from, to) {
         Ok(()) => std::fs::remove_file(from).map_err(ImportError::local("remove", from))?,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
@@ -175,7 +176,23 @@ fn link(from: &Path, to: &Path) -> Result<bool, ImportError> {
         Err(_) if to.exists() => return Ok(false),
         Err(_) => std::fs::rename(from, to).map_err(ImportError::local("write", to))?,
     }
-    Ok(true)
+    sync_folder(folder).map(|()| true)
+}
+
+/// Makes a folder and what is missing above it, each durably before the next.
+fn make_folder(folder: &Path) -> Result<(), ImportError> {
+    let Some(parent) = folder.parent().filter(|_| !folder.is_dir()) else { return Ok(()) };
+    make_folder(parent)?;
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(ImportError::local("create the directory", folder)(error))
+        }
+        _ => sync_folder(parent),
+    }
+}
+
+fn sync_folder(folder: &Path) -> Result<(), ImportError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(ImportError::local("sync", folder))
 }
 
 #[cfg(test)]

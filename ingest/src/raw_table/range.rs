@@ -1,5 +1,6 @@
 //! Which chunks a query asks for, as far as its conditions on `data_chunk` tell.
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, Operator};
 use neartime_model::Instant;
@@ -78,14 +79,19 @@ impl ChunkRange {
     }
 }
 
-/// Whether it is the column `data_chunk`, perhaps as a timestamp of another unit.
+/// Whether it is the column `data_chunk`, perhaps as a timestamp of another unit. A date of it is another instant.
 fn is_chunk(expr: &Expr) -> bool {
     match expr {
         Expr::Column(column) => column.name == DATA_CHUNK,
-        Expr::Cast(cast) if cast.field.data_type().is_temporal() => is_chunk(&cast.expr),
-        Expr::TryCast(cast) if cast.field.data_type().is_temporal() => is_chunk(&cast.expr),
+        Expr::Cast(cast) if is_instant(cast.field.data_type()) => is_chunk(&cast.expr),
+        Expr::TryCast(cast) if is_instant(cast.field.data_type()) => is_chunk(&cast.expr),
         _ => false,
     }
+}
+
+/// Whether a cast to this type keeps the instant: a chunk begins at a whole second.
+fn is_instant(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(..))
 }
 
 /// A literal instant, in microseconds: the two are the same but where it lies between them.

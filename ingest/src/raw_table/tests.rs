@@ -76,6 +76,10 @@ async fn conditions_filter_rows_and_prune_files() {
         ("\"user\" in ('u2', 'u3')", "2"),
         ("brand = 'letgo' or n = 5", "2"),
         ("date_trunc('day', data_chunk) = '2018-08-02'", "1"),
+        // Casts to a date are not chunks but midnights.
+        ("data_chunk::date = timestamp '2018-08-01'", "4"),
+        ("data_chunk::date <= timestamp '2018-08-01'", "4"),
+        ("cast(data_chunk as date) > date_trunc('day', timestamp '2018-08-01T10:00:00')", "1"),
     ];
     for (condition, count) in cases {
         let sql = format!("select count(*) from raw.edits where {condition}");

@@ -15,6 +15,8 @@ use crate::lines::{BLOCK_BYTES, ReadBytes, read_by_copying};
 const BLOCKS_AHEAD: usize = 24;
 /// Room at the beginning of a block for the beginning of a line that ends in it.
 const HEADROOM: usize = 64 << 10;
+/// Larger buffers are not used again: each block ahead might come to be one.
+const LARGEST_KEPT: usize = 4 * BLOCK_BYTES;
 
 /// How many bytes a file had.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,7 +74,10 @@ impl<'a> InflatedFile<'a> {
                     Err(_) => return,
                 },
             };
-            // What comes back may be the buffer that a block was exchanged for.
+            // What comes back may be the buffer that a block was exchanged for, and a long line may have made it long.
+            if bytes.capacity() > LARGEST_KEPT {
+                bytes = Vec::new();
+            }
             bytes.resize(HEADROOM + BLOCK_BYTES, 0);
             let read = self.read(&mut bytes[HEADROOM..]);
             let goes_on = matches!(read, Ok(filled) if filled > 0);
