@@ -41,6 +41,11 @@ const MOST_CONNECTIONS: u32 = 64;
 /// How long a connection may take to send the head of a request, and how long it may be idle before the next.
 const HEAD_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a connection may last, and how much longer the answer under way may take: a client that takes none would keep
+/// its seat for ever.
+const SEAT_PATIENCE: Duration = Duration::from_secs(60);
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+
 /// What is shown, not yet served.
 pub struct Console {
     poll: Poll,
@@ -149,9 +154,11 @@ async fn serve_connection(stream: TcpStream, pages: Router, mut closing: watch::
     // What a client does wrong, or breaks off, is its own affair.
     tokio::select! {
         _ = connection.as_mut() => return,
-        _ = closing.changed() => connection.as_mut().graceful_shutdown(),
+        _ = closing.changed() => {}
+        () = tokio::time::sleep(SEAT_PATIENCE) => {}
     }
-    let _ = connection.await;
+    connection.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(ANSWER_PATIENCE, connection).await;
 }
 
 async fn index() -> &'static str {

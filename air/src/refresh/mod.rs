@@ -20,7 +20,7 @@ use neartime_model::{Fence, Instant, Span};
 
 use crate::config::{AirConfig, Order};
 use crate::count::{Counts, GroupsOf};
-use crate::durable::Syncs;
+use crate::durable::{Syncs, sync_folder};
 use crate::error::AirError;
 use crate::input::{FeatureFiles, Known, Listed, content_of};
 use crate::names::Groups;
@@ -121,6 +121,7 @@ impl Refresh<'_> {
             None => self.dictionary.save()?,
         }
         self.syncs.end()?;
+        sync_folder(&self.folder.recent())?;
         state.write(&self.folder.state())?;
         self.folder.tidy(&state.recent.values().map(|recent| recent.copy.as_str()).collect())
     }

@@ -90,10 +90,11 @@ impl Folder {
         for path in visible(&self.days())? {
             match Snapshot::open(&path) {
                 Ok(snapshot) => found.push(snapshot),
-                Err(error) => {
+                Err(error @ AirError::DamagedUdb { .. }) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "snapshot removed");
                     remove_folder(&path)?;
                 }
+                Err(error) => return Err(error),
             }
         }
         found.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.end));

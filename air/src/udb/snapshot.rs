@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -85,8 +86,8 @@ impl Snapshot {
     pub(crate) fn open(folder: &Path) -> Result<Self, AirError> {
         let path = folder.join(MANIFEST);
         let damaged = || AirError::DamagedUdb { path: path.clone(), reason: "a line of the manifest makes no sense" };
-        let text = std::fs::read_to_string(&path).map_err(|_| damaged())?;
-        unsealed(&text).and_then(|text| read_manifest(text, folder)).ok_or_else(damaged)
+        let text = read_text(&path)?;
+        text.as_deref().and_then(unsealed).and_then(|text| read_manifest(text, folder)).ok_or_else(damaged)
     }
 
     /// The files that it was made from.
@@ -95,7 +96,7 @@ impl Snapshot {
             return Ok(inputs);
         }
         let path = self.folder.join(INPUTS);
-        let text = std::fs::read_to_string(&path).ok();
+        let text = read_text(&path)?;
         let text = text.as_deref().and_then(unsealed);
         let inputs = text.and_then(|text| text.lines().map(read_input).collect());
         let whole = inputs.filter(|inputs: &Inputs| inputs.len() == self.files);
@@ -247,6 +248,15 @@ impl Hidden {
         write_durably(&hidden.join(MANIFEST), sealed(write_manifest(&self.snapshot)).as_bytes())?;
         std::fs::rename(hidden, folder).map_err(AirError::file("rename", hidden))?;
         folder.parent().map_or(Ok(()), sync_folder)
+    }
+}
+
+/// `None` if the file is missing or no text. A disk that cannot be read now says nothing about what is on it.
+fn read_text(path: &Path) -> Result<Option<String>, AirError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => Ok(None),
+        Err(error) => Err(AirError::file("read", path)(error)),
     }
 }
 

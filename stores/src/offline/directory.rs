@@ -5,7 +5,6 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path as FsPath, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -86,17 +85,12 @@ impl DirectoryPublisher {
     }
 
     fn stage_in(&self, folder: &FsPath) -> Result<StagedFile, StoreError> {
-        static COUNTER: AtomicU64 = AtomicU64::new(0);
         self.make_folder(folder)?;
         sweep_folder(folder)?;
         loop {
-            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-            let path = folder.join(format!(".{}-{number}{STAGED_SUFFIX}", std::process::id()));
-            let file = match File::create_new(&path) {
-                // Another host on the same disk may have our process id.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                made => made.map_err(|error| io_error("making", &path, error))?,
-            };
+            // Never a name that was in use: whoever used it may still come to remove it.
+            let path = folder.join(format!(".{:016x}{STAGED_SUFFIX}", fastrand::u64(..)));
+            let file = File::create_new(&path).map_err(|error| io_error("making", &path, error))?;
             file.lock().map_err(|error| io_error("locking", &path, error))?;
             // A sweeper may have come between the two calls, and the name is gone: take another.
             if path.exists() {

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringArray, TimestampMillisecondArray};
 use datafusion::arrow::compute::BatchCoalescer;
 use datafusion::arrow::datatypes::{SchemaRef, TimestampMillisecondType};
 use datafusion::arrow::record_batch::RecordBatch;
@@ -192,7 +192,7 @@ fn properties(layout: &Layout, first: &RecordBatch) -> WriterProperties {
     for (field, column) in layout.schema.fields().iter().zip(first.columns()) {
         // Few bits tell a time from the one before; as eight bytes each, times take longest of all columns to inflate.
         if let Some(times) = column.as_primitive_opt::<TimestampMillisecondType>()
-            && !most_repeat(times.values())
+            && !most_repeat(times)
         {
             let path = ColumnPath::from(field.name().as_str());
             properties = properties
@@ -211,9 +211,9 @@ fn entities_repeat(batch: &RecordBatch) -> bool {
     2 * repeated > entities.len()
 }
 
-/// Whether most values are among those before them, as times are that tell whole seconds.
-fn most_repeat(values: &[i64]) -> bool {
-    2 * values.iter().collect::<HashSet<_>>().len() < values.len()
+/// Whether most times are among those before them, as those are that tell whole seconds.
+fn most_repeat(times: &TimestampMillisecondArray) -> bool {
+    2 * times.iter().flatten().collect::<HashSet<_>>().len() < times.len() - times.null_count()
 }
 
 /// The batch with exactly the columns and types of the file: engines may compute with views.

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use futures::TryStreamExt;
+use futures::StreamExt;
 use neartime_engine::{FeatureTable, OnlineLayout};
-use neartime_model::Fence;
+use neartime_model::{Classify, ErrorKind, Fence, chain};
 
 use super::{OnlinePublished, OnlineStore, publish_online};
 use crate::{FeaturesStore, StoreError};
@@ -37,7 +37,8 @@ impl Rebuilt {
 /// The tables of other engines are not rebuilt here but by [`publish_online`] for each task, at the fence of a claim.
 ///
 /// # Errors
-/// Failed for a table of another layout and for a corrupt file; Unavailable if a store is away.
+/// Failed for a table of another layout, and for corrupt files once all others are replayed; Unavailable if a store is
+/// away.
 pub async fn rebuild_latest(
     offline: &FeaturesStore,
     online: &dyn OnlineStore,
@@ -52,11 +53,20 @@ pub async fn rebuild_latest(
     let mut done = Rebuilt::default();
     let files = offline.files(table)?;
     // Rows of this layout carry their event time: any order and any fence will do.
-    let replays = files.map_ok(|file| async move { publish_online(offline, online, &file, Fence::default()).await });
-    let mut replays = replays.try_buffer_unordered(REPLAYS);
-    while let Some(replayed) = replays.try_next().await? {
-        done.add(replayed);
+    let replays = files.map(|file| async move { publish_online(offline, online, &file?, Fence::default()).await });
+    let mut replays = replays.buffer_unordered(REPLAYS);
+    let mut broken = None;
+    while let Some(replayed) = replays.next().await {
+        match replayed {
+            Ok(replayed) => done.add(replayed),
+            // The table is empty by now: what the other files hold should be found in it.
+            Err(error) if error.kind() == ErrorKind::Failed => {
+                tracing::error!(error = chain(&error), "a file is left out");
+                broken.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
         progress(done);
     }
-    Ok(done)
+    broken.map_or(Ok(done), Err)
 }

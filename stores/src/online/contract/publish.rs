@@ -15,10 +15,10 @@ use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use neartime_engine::{Count, FeatureTable, LastActionTime, OnlineLayout, Ratio};
-use neartime_model::{Fence, FilePath, Instant, OutputName, Span};
+use neartime_model::{Classify, ErrorKind, Fence, FilePath, Instant, OutputName, Span};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::{AT, Backend, Place};
 use crate::offline::{BucketPublisher, DirectoryPublisher};
@@ -244,6 +244,16 @@ pub(in crate::online) async fn the_latest_time_falls_only_by_a_rebuild(backend: 
     let rebuilt = rebuild_latest(&stores.offline, &stores.online, &file.table, |_| {}).await.unwrap();
     assert_eq!((rebuilt.files, rebuilt.rows), (1, 1));
     assert_eq!((found("u1533118000").await, found("u5").await), (0, 1));
+    // A file that cannot be read is left out, and told.
+    let objects = stores.offline.objects();
+    let listed: Vec<ObjectMeta> = objects.list(Some(stores.offline.root())).try_collect().await.unwrap();
+    let parquet = listed.iter().find(|object| object.location.as_ref().ends_with(".parquet")).unwrap();
+    let next = self::file(&file.table, "2018-08-01T10:50:00Z");
+    stores.walk(&next, 1, 30, &[7]).await.unwrap();
+    objects.put(&parquet.location, "PAR1 no more".into()).await.unwrap();
+    let refused = rebuild_latest(&stores.offline, &stores.online, &file.table, |_| {}).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Failed, "{refused}");
+    assert_eq!((found("u5").await, found("u7").await), (0, 1));
 }
 
 pub(in crate::online) async fn a_lookup_folds_chunks_and_paths_and_adds_ratios(backend: &Backend) {
