@@ -165,7 +165,7 @@ impl App {
         Ok(edges)
     }
 
-    /// What the scheduler works with, nothing made yet but the databases' files.
+    /// What the scheduler works with, nothing made yet but the databases' files. It has no jobs: only a daemon runs them.
     pub(crate) async fn edges(&self, registry: Registry, observer: Arc<dyn Observer>) -> anyhow::Result<Edges> {
         let (queues, streams) = match &self.cloud {
             Some(cloud) => {
@@ -174,7 +174,7 @@ impl App {
             None => (Vec::new(), Vec::new()),
         };
         Ok(Edges {
-            jobs: self.jobs(&registry).await?,
+            jobs: Vec::new(),
             tasks: self.tasks().await?,
             sources: registry.sources,
             queues,
@@ -187,7 +187,7 @@ impl App {
     }
 
     /// What runs on a schedule: the report, if it has one.
-    async fn jobs(&self, registry: &Registry) -> anyhow::Result<Vec<CronJob>> {
+    pub(crate) async fn jobs(&self, registry: &Registry) -> anyhow::Result<Vec<CronJob>> {
         let Some(schedule) = self.config.air.as_ref().and_then(|air| air.schedule.as_ref()) else {
             return Ok(Vec::new());
         };

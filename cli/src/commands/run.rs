@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use neartime_scheduler::{Event, Observer, Scheduler, Summary, TaskLabel};
+use neartime_scheduler::{Edges, Event, Observer, Scheduler, Summary, TaskLabel};
 use neartime_tasks_db::{TaskState, TasksDb};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -96,8 +96,13 @@ async fn daemon(app: &App) -> anyhow::Result<ExitCode> {
     // From here on a signal is a clean end, also while the services are still being reached.
     let mut stopped = pin!(stop_signal()?);
     let watch = Arc::new(Watch::default());
+    let observer = Arc::clone(&watch) as Arc<dyn Observer>;
+    let ready = async {
+        let jobs = app.jobs(&registry).await?;
+        anyhow::Ok(Edges { jobs, ..app.ready_edges(registry, observer).await? })
+    };
     let edges = tokio::select! {
-        edges = app.ready_edges(registry, Arc::clone(&watch) as Arc<dyn Observer>) => edges?,
+        edges = ready => edges?,
         () = &mut stopped => return Ok(ExitCode::SUCCESS),
     };
     watch.begin(&edges);

@@ -36,7 +36,7 @@ pub(crate) struct Members {
 }
 
 /// How `schedule` is written.
-const CRON: &str = "second, minute, hour, day of month, month and day of week, UTC, as \"0 */10 * * * *\"";
+const CRON: &str = "second, minute, hour, day of month, month and day of week (Mon to Sun), UTC, as \"0 */10 * * * *\"";
 
 pub(super) fn read(mut section: Section<'_>, base: &Path, features: &[FeatureConfig]) -> Option<Air> {
     let segments = memberships(&mut section, "segments", features);
@@ -55,7 +55,7 @@ pub(super) fn read(mut section: Section<'_>, base: &Path, features: &[FeatureCon
     let segments_alive =
         segments_alive(&mut section, segments.as_ref().map_or(&[][..], |segments| &segments.names), Alive::For(alive));
     let min_overlap = section.get("min_overlap").map_or(Some(100), |value| min_overlap(&value));
-    let min_site_audience = section.get("min_site_audience").map_or(Some(1_000), |value| count(&value));
+    let min_site_audience = section.get("min_site_audience").map_or(Some(1_000), |value| value.count(0));
     section.finish();
     Some(Air {
         segments: segments?,
@@ -156,17 +156,9 @@ fn segments_alive(section: &mut Section<'_>, segments: &[FeatureName], default: 
 }
 
 fn min_overlap(value: &Value<'_>) -> Option<u32> {
-    let least = count(value)?;
+    let least = value.count(0)?;
     if (1..LEAST_MIN_OVERLAP).contains(&least) {
         value.problem(format!("is {least}: at least {LEAST_MIN_OVERLAP}, or 0 in tests"));
     }
     Some(least)
-}
-
-fn count(value: &Value<'_>) -> Option<u32> {
-    let count = u32::try_from(value.integer(0)?).ok();
-    if count.is_none() {
-        value.problem("is too large");
-    }
-    count
 }

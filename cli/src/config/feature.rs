@@ -40,7 +40,7 @@ pub(super) fn read_all(root: &mut Section<'_>) -> Vec<FeatureConfig> {
 
 fn read(mut section: Section<'_>) -> Option<FeatureConfig> {
     let name: Option<FeatureName> = section.required("name");
-    let version = section.get("version").map_or(Some(1), |value| value.integer(1));
+    let version = section.get("version").map_or(Some(1), |value| value.count(1));
     let source: Option<SourceName> = section.required("source");
     let engine = match section.get("engine") {
         Some(value) => value.one_of(&ENGINES),
@@ -68,7 +68,7 @@ fn read(mut section: Section<'_>) -> Option<FeatureConfig> {
     section.finish();
     let spec = SqlFeatureSpec {
         name: name.as_ref()?.to_string(),
-        version: Some(u32::try_from(version?).ok()?),
+        version: Some(version?),
         source: source?.to_string(),
         engine: engine?.to_owned(),
         filter,

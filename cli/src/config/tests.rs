@@ -113,6 +113,9 @@ fn the_environment_overrides_scalars() {
     assert!(error.contains("NEARTIME_RUN__WROKERS"), "{error}");
     let error = parsed_with(&with_source(""), &[("NEARTIME_RUN__WORKERS", "many")]).unwrap_err().to_string();
     assert!(error.contains("NEARTIME_RUN__WORKERS"), "{error}");
+    let delimited = with_source("format = \"delimited\"\nheader = [\"at\"]");
+    let config = parsed_with(&delimited, &[("NEARTIME_SOURCE__S__HEADER", "true")]).unwrap();
+    assert!(format!("{:?}", config.sources[0].source).contains("header: FirstLine"));
 }
 
 #[test]
@@ -153,6 +156,7 @@ fn features_are_checked() {
     refused(&feature(""), &["select"]);
     refused(&feature(&format!("{select}\nkeys = [\"Id\"]")), &["`Id`", "[a-z_][a-z0-9_]*"]);
     refused(&feature(&format!("{select}\nversion = 0")), &["at least 1"]);
+    refused(&feature(&format!("{select}\nversion = 202611221200")), &["version", "at most 4294967295"]);
     refused(&feature(&format!("{select}\nratios = {{ r = \"a / b\" }}")), &["rollup"]);
     refused(&feature(select).replace("\"count\"", "\"counting\""), &["\"counting\"", "\"last_action_time\""]);
     let twice = format!("{}[[feature]]\nname = \"f\"\nsource = \"s\"\nengine = \"count\"\n{select}\n", feature(select));

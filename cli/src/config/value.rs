@@ -80,6 +80,15 @@ impl<'t> Value<'t> {
         number
     }
 
+    /// A whole number of at least `least` that is stored in 32 bits.
+    pub(super) fn count(&self, least: u32) -> Option<u32> {
+        let count = u32::try_from(self.integer(least.into())?).ok();
+        if count.is_none() {
+            self.problem(format!("must be at most {}", u32::MAX));
+        }
+        count
+    }
+
     /// `true` or `false`.
     pub(super) fn bool(&self) -> Option<bool> {
         let value = match self.raw {
@@ -99,7 +108,10 @@ impl<'t> Value<'t> {
 
     /// Whether it is written as `true` or `false`.
     pub(super) fn is_bool(&self) -> bool {
-        matches!(self.raw, Raw::File(DeValue::Boolean(_)))
+        match self.raw {
+            Raw::Environment(_, text) => text.trim().parse::<bool>().is_ok(),
+            Raw::File(value) => value.as_bool().is_some(),
+        }
     }
 
     /// A list of texts.

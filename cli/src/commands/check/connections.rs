@@ -10,6 +10,7 @@ use neartime_stores::FeaturesStore;
 use neartime_tasks_db::check_clock;
 
 use crate::app::App;
+use crate::clients::publisher;
 use crate::config::Place;
 
 /// A place that cannot be reached, or refuses us.
@@ -52,6 +53,9 @@ pub(super) async fn check(app: &App, edges: &Edges) -> Vec<anyhow::Error> {
     }
     for work in &edges.streams {
         note(work.stream.shards().await.map(drop).map_err(Into::into));
+    }
+    if let Some(air) = &app.config().air {
+        note(publisher(air).await.map(drop));
     }
     refusals
 }
