@@ -13,7 +13,7 @@ use neartime_fuzz::source::{ColumnKind, TimeUnit};
 use regex::Regex;
 
 const STRFTIME: [&str; 6] =
-    ["%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%d %H:%M:%S%.f", "%Y%m%d", "%s", "%Y%m%d%H%M", "%A, %d %B %y %I:%M:%S %p %Z"];
+    ["%d/%b/%Y:%H:%M:%S %z", "%Y-%m-%d %H:%M:%S%.f", "%Y%m%d", "%s", "%Y%m%d%H%M", "%A, %d %B %y %I:%M:%S %p %z"];
 const ZONES: [&str; 3] = ["UTC", "+02:00", "Europe/Berlin"];
 
 /// A number by its digits: `digits · 10^exponent`, no zeros at either end.

@@ -70,7 +70,7 @@ impl Seen {
             Value::Bool(_) => self.bools += 1,
             Value::Number(number) => match number.as_i64() {
                 Some(int) => self.int(int),
-                None => self.floats += 1,
+                None => self.float(number.as_f64()),
             },
             Value::String(text) => self.text(text),
             Value::Array(_) => self.lists += 1,
@@ -86,8 +86,10 @@ impl Seen {
         if let Ok(int) = text.parse::<i64>() {
             self.zeros |= text.len() > 1 && text.starts_with('0');
             self.int(int);
-        } else if text.parse::<f64>().is_ok_and(f64::is_finite) && text.bytes().any(|byte| byte.is_ascii_digit()) {
-            self.floats += 1;
+        } else if text.bytes().any(|byte| byte.is_ascii_digit())
+            && let Some(float) = text.parse().ok().filter(|float: &f64| float.is_finite())
+        {
+            self.float(Some(float));
         } else if matches!(text, "true" | "false") {
             self.bools += 1;
         } else if is_iso(text) {
@@ -108,8 +110,24 @@ impl Seen {
 
     fn int(&mut self, int: i64) {
         self.ints += 1;
+        self.widen(int);
+    }
+
+    /// Instants have fractions, too: what counts is the whole part.
+    fn float(&mut self, float: Option<f64>) {
+        self.floats += 1;
+        self.widen(float.map_or(i64::MAX, |float| float as i64));
+    }
+
+    fn widen(&mut self, int: i64) {
         let (low, high) = self.range.unwrap_or((int, int));
         self.range = Some((low.min(int), high.max(int)));
+    }
+
+    /// Whether there were values, all of them numbers or times.
+    pub(super) fn is_never_text(&self) -> bool {
+        let Self { ints, floats, bools, lists, times, dates, texts, .. } = *self;
+        ints + floats + times + dates > 0 && bools + lists + texts == 0
     }
 
     /// The type for a column of this name. What was seen with several types, or never, is text.

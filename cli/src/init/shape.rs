@@ -1,6 +1,6 @@
 //! How the lines of a sample are built, and which columns they have.
 
-use neartime_ingest::Pattern;
+use neartime_ingest::{DATA_CHUNK, Pattern};
 use serde_json::{Map, Value};
 
 use super::kind::{Kind, Seen};
@@ -100,10 +100,11 @@ impl Fields {
 
     fn columns(self) -> Vec<Column> {
         let mut columns: Vec<Column> = Vec::new();
-        for (path, seen) in self.0 {
+        // An empty key cannot be written in a path.
+        for (path, seen) in self.0.into_iter().filter(|(path, _)| path.iter().all(|step| !step.is_empty())) {
             let kind = seen.kind(&path[path.len() - 1]);
             let mut name = path.join("_");
-            while columns.iter().any(|column| column.name == name) {
+            while name == DATA_CHUNK || columns.iter().any(|column| column.name == name) {
                 name.push('_');
             }
             let from = if path.len() > 1 { Some(path.join(".")) } else { (name != path[0]).then(|| path[0].clone()) };
@@ -143,26 +144,45 @@ fn delimited(lines: &[String]) -> Option<(Shape, Vec<Column>)> {
         return None;
     }
     let first = fields(&lines[0], delimiter);
-    let has_header = is_header(&first);
-    let names: Vec<String> =
-        if has_header { first } else { (1..=count).map(|column| format!("column_{column}")).collect() };
-    let mut seen = vec![Seen::default(); count];
-    for line in &lines[usize::from(has_header)..] {
-        let fields = fields(line, delimiter);
-        if fields.len() == count {
-            seen.iter_mut().zip(&fields).for_each(|(seen, field)| seen.text(field));
-        }
+    let mut rest = vec![Seen::default(); count];
+    for fields in lines[1..].iter().map(|line| fields(line, delimiter)).filter(|fields| fields.len() == count) {
+        rest.iter_mut().zip(&fields).for_each(|(seen, field)| seen.text(field));
     }
-    let column = |(name, seen): (&String, &Seen)| Column { name: name.clone(), kind: seen.kind(name), from: None };
-    let columns = names.iter().zip(&seen).map(column).collect();
-    Some((Shape::Delimited { delimiter, names: (!has_header).then_some(names) }, columns))
+    let (names, seen) = match is_header(&first, &rest) {
+        true => (None, rest),
+        false => {
+            rest.iter_mut().zip(&first).for_each(|(seen, field)| seen.text(field));
+            (Some((1..=count).map(|column| format!("column_{column}")).collect::<Vec<_>>()), rest)
+        }
+    };
+    let mut columns: Vec<Column> = Vec::new();
+    for (field, seen) in names.as_ref().unwrap_or(&first).iter().zip(&seen) {
+        let field = field.trim();
+        // Names that are empty, repeated or no UTF-8 name no column.
+        if field.is_empty() || field.contains(char::REPLACEMENT_CHARACTER) || has_field(&columns, field) {
+            continue;
+        }
+        let (name, from) = match field == DATA_CHUNK {
+            true => (format!("{field}_"), Some(field.to_owned())),
+            false => (field.to_owned(), None),
+        };
+        columns.push(Column { name, kind: seen.kind(field), from });
+    }
+    Some((Shape::Delimited { delimiter, names }, columns))
 }
 
-/// Names are distinct words; data has numbers, empty fields or repetitions among them.
-fn is_header(fields: &[String]) -> bool {
+fn has_field(columns: &[Column], field: &str) -> bool {
+    columns.iter().any(|column| column.from.as_ref().unwrap_or(&column.name) == field)
+}
+
+/// Whether the first line names the columns of the `rest`: all are distinct words, or a word stands above numbers or
+/// times. Data has numbers, empty fields or repetitions everywhere.
+fn is_header(first: &[String], rest: &[Seen]) -> bool {
     let is_name = |field: &String| field.starts_with(|first: char| first.is_alphabetic() || first == '_');
-    let is_distinct = |(at, field): (usize, &String)| !fields[..at].contains(field);
-    fields.iter().all(is_name) && fields.iter().enumerate().all(is_distinct)
+    let is_distinct = |(at, field): (usize, &String)| !first[..at].contains(field);
+    let is_above = |(field, seen): (&String, &Seen)| is_name(field) && seen.is_never_text();
+    first.iter().all(is_name) && first.iter().enumerate().all(is_distinct)
+        || first.iter().zip(rest).any(is_above) && first.iter().all(|field| is_name(field) || field.trim().is_empty())
 }
 
 /// The fields of a line, quoted as in RFC 4180.
@@ -225,6 +245,30 @@ mod tests {
         let (shape, _) = recognise(&lines("1,2\n3,4")).unwrap();
         let names = Some(vec!["column_1".to_owned(), "column_2".to_owned()]);
         assert_eq!(shape, Shape::Delimited { delimiter: ',', names });
+    }
+
+    #[test]
+    fn headers_with_empty_and_repeated_names_are_told_by_what_stands_below() {
+        let named = |text: &str| {
+            let (shape, columns) = recognise(&lines(text)).unwrap();
+            assert_eq!(shape, Shape::Delimited { delimiter: ',', names: None }, "{text}");
+            columns.into_iter().map(|column| column.name).collect::<Vec<_>>()
+        };
+        assert_eq!(named(",ts,uid\n0,2024-02-29T12:00:01Z,a\n1,2024-02-29T12:00:02Z,b"), ["ts", "uid"]);
+        assert_eq!(named("ts,uid,amount,\n2024-02-29,a,1,\n2024-02-29,b,2,"), ["ts", "uid", "amount"]);
+        assert_eq!(named("uid,uid,n\na,b,1"), ["uid", "n"]);
+        assert_eq!(named("caf\u{fffd},data_chunk,n\na,b,1"), ["data_chunk_", "n"]);
+        for data in ["a,,x\nb,,y", "a,1,x\nb,2,y", "a,a,x\nb,b,y"] {
+            let (shape, _) = recognise(&lines(data)).unwrap();
+            assert!(matches!(shape, Shape::Delimited { names: Some(_), .. }), "{data}");
+        }
+    }
+
+    #[test]
+    fn awkward_keys_are_left_out_or_renamed() {
+        let (_, columns) = recognise(&lines("{\"\": 1, \"data_chunk\": \"x\", \"n\": 1}")).unwrap();
+        let renamed = Column { name: "data_chunk_".into(), kind: Kind::String, from: Some("data_chunk".into()) };
+        assert!(columns.contains(&renamed) && columns.len() == 2, "{columns:?}");
     }
 
     #[test]

@@ -101,8 +101,10 @@ impl DelimitedLine {
     }
 
     fn take_header(&mut self, line: &[u8]) -> Result<(), Refusal> {
-        let mut names = Vec::new();
+        let (mut names, mut has_returns) = (Vec::new(), false);
         let read = each_field(line, self.delimiter, self.quote, |_, field| {
+            let is_quoted = field.range.start > 0 && self.quote == Some(line[field.range.start - 1]);
+            has_returns |= !is_quoted && line[field.range.clone()].contains(&b'\r');
             let mut name = Vec::new();
             match self.quote {
                 Some(quote) if field.doubled => undouble(&line[field.range], quote, &mut name),
@@ -111,6 +113,9 @@ impl DelimitedLine {
             names.push(String::from_utf8_lossy(name.trim_ascii()).into_owned());
         });
         read.map_err(|_| Refusal::File("the quotes of its header line do not close".to_owned()))?;
+        if has_returns {
+            return Err(Refusal::File("its lines end in carriage returns alone: write newlines".to_owned()));
+        }
         if !self.wanted.iter().any(|wanted| names.contains(wanted)) {
             return Err(Refusal::File("its header line names none of the source's columns".to_owned()));
         }

@@ -29,12 +29,11 @@ impl PatternLine {
     }
 
     pub(crate) fn take(&mut self, line: &[u8]) -> Result<(), Reason> {
-        if self.pattern.regex().captures_read(&mut self.found, line).is_some() {
-            return Ok(());
-        }
-        // Bytes that are no UTF-8 match no `.` of an expression over text; they spoil their value, not the line.
+        // Bytes that are no UTF-8 match no `.` of an expression over text, which might end a group before them. Byte by
+        // byte they spoil their value, not the line.
         let bytewise = self.pattern.bytewise().filter(|_| std::str::from_utf8(line).is_err());
-        match bytewise.and_then(|regex| regex.captures_read(&mut self.found, line)) {
+        let regex = bytewise.unwrap_or(self.pattern.regex());
+        match regex.captures_read(&mut self.found, line) {
             Some(_) => Ok(()),
             None => Err(Reason::NoMatch),
         }

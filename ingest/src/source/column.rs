@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use chrono::format::{Item, StrftimeItems};
+use chrono::format::{Fixed, Item, Numeric, Pad, StrftimeItems};
 use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit as ArrowUnit};
 
@@ -101,12 +101,9 @@ impl Column {
     /// Checks the pattern of a timestamp and the path of its origin.
     pub(crate) fn check(&self) -> Result<(), InvalidColumn> {
         let name = &self.name;
-        if let ColumnKind::Timestamp { unit: TimeUnit::Strftime(pattern), .. } = &self.kind
-            && (!pattern.contains('%') || StrftimeItems::new(pattern).any(|item| item == Item::Error))
-        {
-            return Err(InvalidColumn(format!(
-                "the column `{name}` has the unit `{pattern}`: write s, ms, us, iso or a strftime pattern"
-            )));
+        if let ColumnKind::Timestamp { unit: TimeUnit::Strftime(pattern), .. } = &self.kind {
+            let refused = |advice| InvalidColumn(format!("the column `{name}` has the unit `{pattern}`: {advice}"));
+            strftime_items(pattern).map_err(refused)?;
         }
         let empty = match &self.origin {
             Origin::Name => false,
@@ -139,6 +136,23 @@ impl Column {
             },
         }
     }
+}
+
+/// What a strftime pattern says. `.%f` is a fraction of any length, as Python writes it. The error says what to write.
+pub(crate) fn strftime_items(pattern: &str) -> Result<Vec<Item<'static>>, &'static str> {
+    let items = StrftimeItems::new(&pattern.replace(".%f", "%.f")).parse_to_owned();
+    let items = items.ok().filter(|_| pattern.contains('%'));
+    let items = items.ok_or("write s, ms, us, iso or a strftime pattern")?;
+    let has = |wanted: Item<'static>| items.contains(&wanted);
+    if has(Item::Fixed(Fixed::TimezoneName)) {
+        return Err("names of zones cannot be read: write the name itself in place of %Z, and set `zone`");
+    }
+    if has(Item::Numeric(Numeric::Nanosecond, Pad::Zero)) {
+        return Err(
+            "%f counts nanoseconds: write %.f for a fraction with its dot, or %3f, %6f, %9f for its digits alone",
+        );
+    }
+    Ok(items)
 }
 
 /// The type of every instant here: TIMESTAMP(ms, UTC).

@@ -37,7 +37,7 @@ pub enum Header {
 #[derive(Clone, Debug)]
 pub struct Pattern {
     regex: Regex,
-    /// The same expression over bytes that are no UTF-8, tried where `regex` does not match.
+    /// The same expression byte by byte, for lines that are no UTF-8; `None` where it cannot be built.
     bytewise: Option<Regex>,
     apache: bool,
 }
@@ -111,7 +111,7 @@ impl Delimited {
 }
 
 /// The request line is split where it has the usual three parts; a quote inside a field is escaped by a backslash.
-const APACHE_COMMON: &str = r#"^(?<host>\S+) (?<ident>\S+) (?<user>.+?) \[(?<time>[^\]]*)\] "(?<request>(?:(?<method>[A-Za-z]+) (?<path>[^ "]+)(?: (?<protocol>[^ "]+))?)|(?:[^"\\]|\\.)*)" (?<status>\S+) (?<bytes>\S+)"#;
+const APACHE_COMMON: &str = r#"^(?<host>\S+) (?<ident>\S+) (?<user>.+?) \[(?<time>[^\]]*)\] "(?<request>(?:(?<method>[A-Za-z]+) (?<path>(?:[^ "\\]|\\[^ ])+)(?: (?<protocol>[^ "]+))?)|(?:[^"\\]|\\.)*)" (?<status>\S+) (?<bytes>\S+)"#;
 const APACHE_COMBINED_TAIL: &str = r#" "(?<referer>(?:[^"\\]|\\.)*)" "(?<user_agent>(?:[^"\\]|\\.)*)""#;
 const APACHE_TIME: &str = "%d/%b/%Y:%H:%M:%S %z";
 
@@ -169,7 +169,7 @@ impl Pattern {
         &self.regex
     }
 
-    /// The expression over bytes that are no UTF-8, where it can be built.
+    /// The expression for lines that are no UTF-8, where it can be built.
     pub(crate) fn bytewise(&self) -> Option<&Regex> {
         self.bytewise.as_ref()
     }

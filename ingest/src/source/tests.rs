@@ -81,6 +81,10 @@ fn origins_and_units_must_mean_something() {
     assert!(Source::new(column(ColumnKind::ListString, path("items[].sku"))).is_ok());
     let odd = ColumnKind::timestamp(TimeUnit::Strftime("%Q!".to_owned()));
     assert!(refusal(column(odd, Origin::Name)).contains("strftime"));
+    for (pattern, advice) in [("%F %T %Z", "`zone`"), ("%F %T,%f", "%3f"), ("%s%f", "%.f")] {
+        let unit = ColumnKind::timestamp(TimeUnit::Strftime(pattern.to_owned()));
+        assert!(refusal(column(unit, Origin::Name)).contains(advice), "{pattern}");
+    }
     assert!("minutes".parse::<TimeUnit>().is_err());
     assert!("Middle/Earth".parse::<Zone>().is_err());
     assert!("text".parse::<ColumnKind>().is_err());

@@ -211,6 +211,10 @@ fn strftime_patterns_are_read() {
         millis("%d.%m.%Y %H:%M:%S%.f", "UTC", "01.08.2018 10:42:34.5678"),
         Ok(Some(instant("2018-08-01T10:42:34.567Z")))
     );
+    for (text, expected) in [("7", ".700Z"), ("25", ".250Z"), ("250000", ".250Z"), ("123456789", ".123Z")] {
+        let found = millis("%d.%m.%Y %H:%M:%S.%f", "UTC", &format!("01.08.2018 10:42:34.{text}"));
+        assert_eq!(found, Ok(Some(instant(&format!("2018-08-01T10:42:34{expected}")))), "{text}");
+    }
     assert_eq!(millis("%Y%m%d", "UTC", "20181301"), Err(Misfit));
     assert_eq!(millis(apache, "UTC", "10/Oct/2000:13:55:36 +2359"), Ok(Some(instant("2000-10-10T13:55:36+23:59"))));
     assert_eq!(millis(apache, "UTC", "10/Oct/2000:13:55:36 +2400"), Err(Misfit));
@@ -367,7 +371,7 @@ fn what_fuzzing_kept_is_read_as_others_read_it() {
             assert_eq!(millis("iso", "Europe/Berlin", &shown), Ok(Some(at.timestamp_millis())), "{shown}");
             instants += 1;
         }
-        for unit in ["s", "ms", "us", "%d/%b/%Y:%H:%M:%S %z", "%Y%m%d", "%Y%m%d%H%M", "%A, %d %B %y %I:%M:%S %p %Z"] {
+        for unit in ["s", "ms", "us", "%d/%b/%Y:%H:%M:%S %z", "%Y%m%d", "%Y%m%d%H%M", "%A, %d %B %y %I:%M:%S %p %z"] {
             let read = TimeReader::new(&unit.parse().unwrap(), &Zone::UTC).read(Raw::Text(&bytes), &mut scratch);
             assert!(read != Ok(None) || bytes.is_empty(), "{unit} of {shown}");
         }

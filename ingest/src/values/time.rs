@@ -1,13 +1,13 @@
 //! Instants from text and numbers, floored to milliseconds.
 
-use chrono::format::{Item, Parsed, StrftimeItems};
+use chrono::format::{Item, Parsed};
 use chrono::{FixedOffset, NaiveDateTime, NaiveTime, Offset, TimeZone};
 use datafusion::arrow::array::timezone::Tz;
 
 use super::number::{Decimal, small_int};
 use super::{Misfit, scalar};
 use crate::lines::Raw;
-use crate::source::{TimeUnit, Zone};
+use crate::source::{TimeUnit, Zone, strftime_items};
 
 /// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999Z: what four digits of a year can write fits, no more.
 const RANGE_MILLIS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
@@ -35,9 +35,7 @@ impl TimeReader {
             TimeUnit::Millis => Unit::Epoch(0),
             TimeUnit::Micros => Unit::Epoch(-3),
             TimeUnit::Iso => Unit::Iso,
-            TimeUnit::Strftime(pattern) => {
-                Unit::Strftime(StrftimeItems::new(pattern).parse_to_owned().expect("checked with the source"))
-            }
+            TimeUnit::Strftime(pattern) => Unit::Strftime(strftime_items(pattern).expect("checked with the source")),
         };
         Self { unit, zone: zone.tz() }
     }

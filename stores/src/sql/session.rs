@@ -238,6 +238,12 @@ fn check_tables(context: &SessionContext, sql: &str) -> Result<(), StoreError> {
         };
         let plain = named.strip_prefix("public.").unwrap_or(&named);
         if !named.starts_with("information_schema.") && !known.iter().any(|name| name == plain) {
+            if let Some((schema, table)) =
+                known.iter().find(|name| name.eq_ignore_ascii_case(plain)).and_then(|name| name.split_once('.'))
+            {
+                let hint = format!("there is no table `{named}`; with capital letters it is {schema}.\"{table}\"");
+                return Err(StoreError::invalid(hint));
+            }
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             return Err(StoreError::invalid(format!("there is no table `{named}`: the tables are {known}")));
         }

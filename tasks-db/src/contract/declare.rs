@@ -47,6 +47,9 @@ pub(super) async fn a_changed_feature_is_refused(bench: Bench) {
     assert_refused(bench.db.declare_features(&keys).await, &["keys", "new name"]);
     let engine = change(2, |feature| feature.engine = "rollup".into());
     assert_refused(bench.db.declare_features(&engine).await, &["count", "rollup", "new name"]);
+    // Under a new version too: the rows of both sources would count.
+    let source = change(2, |feature| feature.source = "others".parse().unwrap());
+    assert_refused(bench.db.declare_features(&source).await, &["`events`", "`others`", "new name"]);
     let kind = change(2, |feature| feature.columns[2].data_type = "float".into());
     assert_refused(bench.db.declare_features(&kind).await, &["actions_count", "int", "float"]);
     assert_refused(bench.db.check(&[], &kind).await, &["actions_count"]);

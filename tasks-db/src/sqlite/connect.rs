@@ -69,6 +69,15 @@ async fn migrate(conn: &mut SqliteConnection) -> Step<()> {
     Ok(tx.commit().await?)
 }
 
+/// SQLite makes the file, but no directory: its own words would not tell.
+pub(super) fn refuse_missing_folder(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+    folder.map_or(Ok(()), |folder| {
+        let source = format!("its directory {} is not there: make it", folder.display()).into();
+        Err(TasksError::Unavailable { doing: "open the SQLite file", source })
+    })
+}
+
 pub(super) fn refuse_network_file_system(path: &Path) -> Result<()> {
     let refused = |found| TasksError::Refused(format!("the task database {found}, or use postgres://"));
     sqlite::refuse_network_file_system(path).map_err(refused)

@@ -77,6 +77,7 @@ impl SqliteBackend {
         if !options.allow_network_file_system {
             connect::refuse_network_file_system(&options.path)?;
         }
+        connect::refuse_missing_folder(&options.path)?;
         let connect = connect::options(&options.path);
         let (writer, readers) = connect::pools(&connect).await.map_err(doing("open the SQLite file"))?;
         Ok(Self { writer, readers, connect, clock: options.db_clock.clone() })

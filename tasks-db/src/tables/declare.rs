@@ -126,7 +126,8 @@ async fn check_source(conn: Session<'_>, source: &SourceDeclaration) -> Step<()>
         return Ok(());
     };
     let refusal = format!(
-        "source `{}` has tasks that were cut with {change}: put the old value back, or give the source a new name",
+        "source `{}` has tasks that were cut with {change}: put the old value back, or give the source and its \
+         features new names",
         source.name
     );
     Err(TasksError::Refused(refusal).into())
@@ -162,6 +163,11 @@ async fn check_feature(conn: Session<'_>, feature: &FeatureDeclaration) -> Step<
 fn contradiction(known: &FeatureRecord, feature: &FeatureDeclaration) -> Step<Option<String>> {
     let version = feature_version(known.version)?;
     let rename = "give it a new name";
+    // Its rows are filed by source: those of the old one would stay beside the new one's, and count twice.
+    if known.source != feature.source.as_str() {
+        let (old, new) = (&known.source, &feature.source);
+        return Ok(Some(format!("version {version} reads source `{old}`, this one `{new}`: {rename}")));
+    }
     if known.engine != feature.engine {
         let (old, new) = (&known.engine, &feature.engine);
         return Ok(Some(format!("version {version} has engine `{old}`, this one `{new}`: {rename}")));
@@ -190,10 +196,6 @@ fn changed_under_same_version(
     version: FeatureVersion,
 ) -> Step<Option<String>> {
     let raise = format!("raise its version to {}", version.0.saturating_add(1));
-    if known.source != feature.source.as_str() {
-        let (old, new) = (&known.source, &feature.source);
-        return Ok(Some(format!("it read source `{old}` under this version, now `{new}`: {raise}")));
-    }
     if known.columns != columns_json(feature)? {
         let (old, new) = (&known.columns, columns_json(feature)?);
         return Ok(Some(format!("its columns were {old} under this version, now {new}: {raise}")));

@@ -72,3 +72,29 @@ async fn patterns_of_the_user_name_their_groups() {
     assert_eq!(rows, ["u1|because", "u2|-"]);
     assert_eq!(refused(&report), [("no_match", 1, vec![3])]);
 }
+
+#[tokio::test]
+async fn bytes_that_are_no_utf_8_do_not_cut_a_pattern_short() {
+    let format = Format::Pattern(Pattern::new(r"user=(?<user>\S*)(?: amount=(?<amount>\S+))?").unwrap());
+    let columns = [("user", ColumnKind::String), ("amount", ColumnKind::Int)];
+    let lines = b"user=jos\xe9 amount=3\nuser=jos amount=4\nuser=jos\xc3\xa9 amount=5\n";
+    let raw = Raw::new(format, &columns).put(KEY, gzip(lines)).await;
+    let (rows, report) = raw.read().await.unwrap();
+    let tail = "olx|a|2018-08-01T10:40:00Z";
+    assert_eq!(rows, [format!("-|3|{tail}"), format!("jos|4|{tail}"), format!("josé|5|{tail}")]);
+    assert_eq!(refused(&report), [("misfit", 1, vec![1])]);
+}
+
+#[tokio::test]
+async fn a_file_whose_lines_end_in_carriage_returns_alone_is_refused() {
+    let format = || Format::Delimited(Delimited::new(",", "\"", Header::FirstLine).unwrap());
+    let columns = [("ts", ColumnKind::iso()), ("uid", ColumnKind::String)];
+    let text = "ts,uid\r2024-02-29T12:20:00Z,u1\r2024-02-29T12:20:01Z,u2\r";
+    let raw = Raw::new(format(), &columns).put(KEY, gzip(text.as_bytes())).await;
+    let refused = raw.read().await.unwrap_err().to_string();
+    assert!(refused.contains("carriage returns"), "{refused}");
+    // Within quotes they are part of a name.
+    let raw = Raw::new(format(), &columns).text("ts,uid,\"of\r\nwhom\"\r\n2018-08-01T10:42:34Z,u1,x\r\n").await;
+    let (rows, report) = raw.read().await.unwrap();
+    assert_eq!(rows, ["2018-08-01T10:42:34Z|u1|olx|a|2018-08-01T10:40:00Z"], "{report:?}");
+}
