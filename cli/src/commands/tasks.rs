@@ -1,7 +1,9 @@
 //! `neartime tasks`: the task table.
 
+mod show;
+
 use neartime_model::SourceName;
-use neartime_tasks_db::{ReasonCount, RetryRequest, TaskDetail, TaskId, TaskQuery, TaskRow, TaskState, TasksDb};
+use neartime_tasks_db::{RetryRequest, TaskId, TaskQuery, TaskRow, TaskState, TasksDb};
 
 use crate::app::App;
 use crate::args::{Format, RetryArgs, State, TasksCommand, TasksListArgs};
@@ -27,14 +29,12 @@ const LIST: [&str; 13] = [
     "source_bucket",
     "error",
 ];
-const SHOW: [&str; 10] =
-    ["part", "name", "state", "version", "generation", "attempts", "rows", "bytes", "count", "note"];
 
 pub(crate) async fn execute(app: &App, command: TasksCommand) -> anyhow::Result<()> {
     let tasks = app.tasks().await?;
     match command {
         TasksCommand::List(args) => list(app, &*tasks, args).await,
-        TasksCommand::Show { task } => show(app.format(), &*tasks, TaskId(task)).await,
+        TasksCommand::Show { task } => show::execute(app.format(), &*tasks, TaskId(task)).await,
         TasksCommand::Retry(args) => retry(app.format(), &*tasks, args).await,
     }
 }
@@ -101,108 +101,6 @@ fn listed(row: &TaskRow) -> Vec<Cell> {
         row.source_bucket.as_str().into(),
         row.last_error.clone().into(),
     ]
-}
-
-async fn show(format: Format, tasks: &dyn TasksDb, task: TaskId) -> anyhow::Result<()> {
-    let detail = tasks.task(task).await?.ok_or_else(|| no_such_task(task))?;
-    match format {
-        Format::Table => show_tables(&detail),
-        format => show_rows(format, &detail),
-    }
-}
-
-/// For programs: one array. The row of the task, its first, has what `tasks list` shows of it too.
-fn show_rows(format: Format, detail: &TaskDetail) -> anyhow::Result<()> {
-    let (mut columns, mut rows) = (SHOW.to_vec(), parts(detail));
-    for (name, cell) in LIST.into_iter().zip(listed(&detail.task)) {
-        if columns.contains(&name) {
-            continue;
-        }
-        columns.push(name);
-        rows.iter_mut().for_each(|row| row.push(Cell::Null));
-        rows[0][columns.len() - 1] = cell;
-    }
-    output::print(format, &columns, None, rows)
-}
-
-/// For people: a table for each kind of thing.
-fn show_tables(detail: &TaskDetail) -> anyhow::Result<()> {
-    let rows = LIST.iter().zip(listed(&detail.task)).map(|(name, cell)| vec![(*name).into(), cell]).collect();
-    output::print(Format::Table, &["column", "value"], None, rows)?;
-    let all = parts(detail);
-    for (part, columns) in [
-        ("file", &[1, 2, 4, 7, 9][..]),
-        ("run", &[1, 2, 3, 4, 5, 6, 7, 9]),
-        ("count", &[1, 8]),
-        ("dropped", &[1, 8, 9]),
-    ] {
-        let of_part = |row: &&Vec<Cell>| row.first() == Some(&Cell::from(part));
-        let pick = |row: &Vec<Cell>| columns.iter().map(|&at| row[at].clone()).collect();
-        let rows: Vec<Vec<Cell>> = all.iter().filter(of_part).map(pick).collect();
-        if !rows.is_empty() {
-            let names: Vec<_> = columns.iter().map(|&at| if at == 1 { part } else { SHOW[at] }).collect();
-            output::line("")?;
-            output::print(Format::Table, &names, None, rows)?;
-        }
-    }
-    Ok(())
-}
-
-/// One row for the task, each file, each run, and each reason why something was refused or left out.
-fn parts(detail: &TaskDetail) -> Vec<Vec<Cell>> {
-    let null = || Cell::Null;
-    let task = &detail.task;
-    let mut rows = vec![vec![
-        "task".into(),
-        format!("{} {} {}", task.source, task.file_path, task.chunk.start()).into(),
-        task.state.as_str().into(),
-        null(),
-        task.generation.0.into(),
-        task.claims_without_verdict.into(),
-        detail.rows.into(),
-        null(),
-        detail.lines.into(),
-        task.last_error.clone().into(),
-    ]];
-    for file in &detail.files {
-        rows.push(vec![
-            "file".into(),
-            file.file.key.as_str().into(),
-            file.state.as_str().into(),
-            file.file.version.as_str().into(),
-            file.generation.0.into(),
-            null(),
-            null(),
-            file.file.size_bytes.into(),
-            null(),
-            file.reason.clone().into(),
-        ]);
-    }
-    for run in &detail.runs {
-        rows.push(vec![
-            "run".into(),
-            run.feature.as_str().into(),
-            run.state.as_str().into(),
-            run.version.0.into(),
-            run.done_generation.0.into(),
-            run.attempts.into(),
-            run.rows.into(),
-            run.bytes.into(),
-            null(),
-            run.error.clone().into(),
-        ]);
-    }
-    rows.extend(detail.counts.iter().map(|count| counted("count", count, null())));
-    for run in &detail.runs {
-        rows.extend(run.dropped.iter().map(|count| counted("dropped", count, run.feature.as_str().into())));
-    }
-    rows
-}
-
-fn counted(part: &str, count: &ReasonCount, note: Cell) -> Vec<Cell> {
-    let mut row = vec![Cell::Null; SHOW.len()];
-    (row[0], row[1], row[8], row[9]) = (part.into(), count.reason.as_str().into(), count.count.into(), note);
-    row
 }
 
 async fn retry(format: Format, tasks: &dyn TasksDb, args: RetryArgs) -> anyhow::Result<()> {

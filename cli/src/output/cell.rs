@@ -15,8 +15,9 @@ use neartime_air::Bar;
 use neartime_model::Instant;
 
 /// A value as it is printed: numbers and booleans bare, instants as RFC 3339 UTC, lists in brackets.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Cell {
+    #[default]
     Null,
     Bool(bool),
     Int(i64),
