@@ -26,7 +26,7 @@ impl Telemetry {
     pub(crate) fn start(format: LogFormat, quiet: &str, verbose: u8) -> anyhow::Result<Self> {
         #[cfg(feature = "otel")]
         let traces = traces::Traces::from_environment()?;
-        let subscriber = tracing_subscriber::registry().with(log(format, quiet, verbose));
+        let subscriber = tracing_subscriber::registry().with(log(format, level(quiet, verbose)));
         #[cfg(feature = "otel")]
         let subscriber = subscriber.with(traces.as_ref().map(traces::Traces::layer));
         // Only a second start in one process fails (tests), and then the first goes on.
@@ -46,14 +46,18 @@ impl Telemetry {
     }
 }
 
-fn log(format: LogFormat, quiet: &str, verbose: u8) -> Box<dyn Layer<Registry> + Send + Sync> {
+/// What is logged. `neartime=…` stands for all crates of this house: targets are compared by how they begin.
+fn level(quiet: &str, verbose: u8) -> EnvFilter {
     let directives = match verbose {
         0 => quiet,
         1 => "warn,neartime=debug",
         2 => "info,neartime=trace",
         _ => "trace",
     };
-    let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(expanded(directives)));
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(directives))
+}
+
+fn log(format: LogFormat, level: EnvFilter) -> Box<dyn Layer<Registry> + Send + Sync> {
     // Each line names its task already: the spans around it are for the traces.
     let filter = level.and(filter_fn(|metadata: &Metadata<'_>| !metadata.is_span()));
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -63,28 +67,24 @@ fn log(format: LogFormat, quiet: &str, verbose: u8) -> Box<dyn Layer<Registry> +
     }
 }
 
-/// `neartime=…` stands for all crates of this house.
-fn expanded(directives: &str) -> String {
-    let house = [
-        "",
-        "_air",
-        "_aws",
-        "_console",
-        "_engine",
-        "_features",
-        "_ingest",
-        "_model",
-        "_scheduler",
-        "_stores",
-        "_tasks_db",
-    ];
-    let expand = |directive: &str| match directive.strip_prefix("neartime=") {
-        Some(level) => house.map(|name| format!("neartime{name}={level}")).join(","),
-        None => directive.to_owned(),
-    };
-    directives.split(',').map(expand).collect::<Vec<_>>().join(",")
-}
-
 fn is_terminal() -> bool {
     std::io::IsTerminal::is_terminal(&std::io::stderr())
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn one_name_stands_for_all_crates() {
+        let subscriber = tracing_subscriber::registry().with(level("error", 1));
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(tracing::enabled!(target: "neartime::app", Level::DEBUG));
+            assert!(tracing::enabled!(target: "neartime_tasks_db::tables", Level::DEBUG));
+            assert!(!tracing::enabled!(target: "neartime_tasks_db::tables", Level::TRACE));
+            assert!(!tracing::enabled!(target: "datafusion", Level::INFO));
+        });
+    }
 }
