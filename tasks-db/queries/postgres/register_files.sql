@@ -1,4 +1,5 @@
--- $1 source, $2 files (JSON [[key, version, size, task, generation], …]), $3 now
+-- Remembers new files, and new versions of known ones. $1 source, $2 files (JSON [[key, version, size, task,
+-- generation], …]), $3 now
 INSERT INTO files (source, key, version, size, task_id, generation, state, registered_at)
 SELECT $1, j.value ->> 0, j.value ->> 1, (j.value ->> 2)::bigint, (j.value ->> 3)::bigint, (j.value ->> 4)::bigint,
        'present', $3

@@ -1,4 +1,4 @@
--- ?1 name, ?2 schedule, ?3 first due
+-- Remembers a job, or its new schedule. ?1 name, ?2 schedule, ?3 first due
 INSERT INTO cron_jobs (name, schedule, next_at)
 VALUES (?1, ?2, ?3)
 ON CONFLICT (name) DO UPDATE

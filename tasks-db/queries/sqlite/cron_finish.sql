@@ -1,4 +1,4 @@
--- ?1 name, ?2 fence, ?3 next due, ?4 error, ?5 now
+-- Ends a run of a job, and says when it is due next. ?1 name, ?2 fence, ?3 next due, ?4 error, ?5 now
 UPDATE cron_jobs
 SET next_at = ?3,
     lease = NULL,

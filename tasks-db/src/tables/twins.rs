@@ -1,4 +1,5 @@
-//! That the statements of the two databases are twins: the same names, the same parameters.
+//! That the statements of the two databases are twins, with the same names and the same parameters, and say what they
+//! are for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -44,6 +45,16 @@ fn twins_take_the_same_parameters() {
     assert_eq!(names(&sqlite), names(&postgres));
     for (name, statement) in &sqlite {
         assert_eq!(parameters(statement, '?'), parameters(&postgres[name], '$'), "{name}");
-        assert!(statement.starts_with("-- ") && postgres[name].starts_with("-- "), "{name} says what it is for");
+    }
+}
+
+#[test]
+fn each_says_what_it_is_for() {
+    for dialect in ["sqlite", "postgres"] {
+        for (name, statement) in statements(dialect) {
+            let sentence = statement.strip_prefix("-- ").unwrap_or_default();
+            let is_sentence = sentence.starts_with(|first: char| first.is_ascii_uppercase());
+            assert!(is_sentence, "{dialect}/{name}: a sentence comes before the parameters");
+        }
     }
 }
