@@ -1,4 +1,4 @@
-//! The report by nested loops over users, written from DESIGN section 6 alone.
+//! The report by nested loops over users, written from the rules in `lib.rs` alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 

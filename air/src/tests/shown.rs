@@ -1,4 +1,4 @@
-//! What a report hides and flags, against the sentences of DESIGN section 6 taken one by one.
+//! What a report hides and flags, against the rules in `lib.rs` taken one by one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,7 +79,7 @@ fn hidden<'a>(open: &Open<'a>, audiences: &[u32], thresholds: Thresholds) -> [BT
 }
 
 #[test]
-fn reports_hide_and_flag_as_the_design_says() {
+fn reports_hide_and_flag_by_the_rules() {
     let thresholds = Thresholds { min_overlap: 6, min_site_audience: 80 };
     let (mut hidden_cells, mut flagged) = (0, 0);
     for seed in 0..300 {

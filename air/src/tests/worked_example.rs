@@ -1,4 +1,5 @@
-//! The worked example of DESIGN section 6.
+//! A worked example of runs and of the order rule: three segments and three sites are nine pairs, less two for a site that
+//! was first visited before two of the segments began. A gap longer than `alive` after that visit brings the two back.
 
 use neartime_model::Instant;
 

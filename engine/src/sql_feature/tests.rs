@@ -45,7 +45,7 @@ fn posts() -> RecordBatch {
 }
 
 #[tokio::test]
-async fn the_count_of_the_design() {
+async fn a_count_by_all_that_is_selected() {
     let select = [("id", "clean_str(user_id)"), ("country", "clean_str(country)"), ("brand", "clean_str(brand)")];
     let mut posted = spec("count", &[], &select);
     posted.keys = None;
