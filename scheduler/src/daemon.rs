@@ -10,7 +10,7 @@ use neartime_model::{Classify, chain};
 use neartime_tasks_db::TasksError;
 use tokio::sync::{Notify, watch};
 
-use crate::bench::Bench;
+use crate::compute_threads::ComputeThreads;
 use crate::cron::Cron;
 use crate::discovery::{self, PassError};
 use crate::edges::{Edges, Settings, SourceWork};
@@ -97,7 +97,7 @@ impl Scheduler {
             edges: Arc::clone(&self.edges),
             settings: Arc::clone(&self.settings),
             heartbeats: self.heartbeats.clone(),
-            bench: Bench::new(self.settings.read_threads.max(2)),
+            threads: ComputeThreads::new(self.settings.read_threads.max(2)),
             context: Arc::clone(&self.context),
             backoff,
             stopping,

@@ -7,8 +7,8 @@
 //! stops by itself; a service that is away is no verdict on anybody's input.
 
 mod backoff;
-mod bench;
 mod compute;
+mod compute_threads;
 mod cron;
 mod daemon;
 mod discovery;

@@ -9,7 +9,7 @@ use neartime_tasks_db::{Claim, ClaimRequest, Ended, ReadSummary, ReasonCount, Ru
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
-use crate::bench::Bench;
+use crate::compute_threads::ComputeThreads;
 use crate::daemon::Stop;
 use crate::edges::{Edges, Settings};
 use crate::heartbeat::{Heartbeats, Hold, Lost};
@@ -26,7 +26,7 @@ pub(crate) struct Worker {
     pub(crate) edges: Arc<Edges>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) heartbeats: Heartbeats,
-    pub(crate) bench: Bench,
+    pub(crate) threads: ComputeThreads,
     pub(crate) context: Arc<TaskContext>,
     pub(crate) backoff: Backoff,
     /// Says when work is to be given back.
@@ -87,7 +87,7 @@ impl Worker {
         };
         let claim = claim.clone();
         let mut stopping = self.stopping.clone();
-        let mut processing = match self.bench.spawn(async move { work.process(claim).await }.in_current_span()) {
+        let mut processing = match self.threads.spawn(async move { work.process(claim).await }.in_current_span()) {
             Ok(processing) => processing,
             Err(error) => return Outcome::NotBegun(format!("could not start threads: {error}")),
         };
@@ -103,7 +103,7 @@ impl Worker {
         };
         processing.abort();
         if matches!(outcome, Outcome::Deadline) {
-            self.bench.abandon();
+            self.threads.abandon();
         }
         outcome
     }

@@ -11,12 +11,12 @@ use tokio::task::JoinHandle;
 
 /// A worker's own computing threads.
 #[derive(Debug)]
-pub(crate) struct Bench {
+pub(crate) struct ComputeThreads {
     threads: usize,
     runtime: Mutex<Option<Runtime>>,
 }
 
-impl Bench {
+impl ComputeThreads {
     pub(crate) fn new(threads: usize) -> Self {
         Self { threads, runtime: Mutex::new(None) }
     }
@@ -48,7 +48,7 @@ impl Bench {
 }
 
 /// A runtime must not be dropped where others await, so it is always left to end by itself.
-impl Drop for Bench {
+impl Drop for ComputeThreads {
     fn drop(&mut self) {
         self.abandon();
     }
