@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Why a row gave no output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
-pub(crate) enum Drop {
+pub(crate) enum Dropped {
     /// A key was longer than 1 KiB.
     KeyTooLong,
     /// The entity was null or empty (never in a rollup).
@@ -35,12 +35,12 @@ pub(crate) enum Null {
     NotANumber,
 }
 
-const DROPS: [(Drop, &str); 5] = [
-    (Drop::KeyTooLong, "key_too_long"),
-    (Drop::NullEntity, "null_entity"),
-    (Drop::NullTimestamp, "null_timestamp"),
-    (Drop::NullItem, "null_item"),
-    (Drop::ItemTooLong, "item_too_long"),
+const DROPS: [(Dropped, &str); 5] = [
+    (Dropped::KeyTooLong, "key_too_long"),
+    (Dropped::NullEntity, "null_entity"),
+    (Dropped::NullTimestamp, "null_timestamp"),
+    (Dropped::NullItem, "null_item"),
+    (Dropped::ItemTooLong, "item_too_long"),
 ];
 
 const NULLS: [(Null, &str); 5] = [
@@ -102,7 +102,7 @@ impl Counts {
         add(&self.rows_out, rows);
     }
 
-    pub(crate) fn add_dropped(&self, reason: Drop, rows: usize) {
+    pub(crate) fn add_dropped(&self, reason: Dropped, rows: usize) {
         add(&self.drops[reason as usize], rows);
     }
 

@@ -22,7 +22,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::{TryStreamExt, stream};
 
-use crate::counts::Drop;
+use crate::counts::Dropped;
 use crate::engines::instant_type;
 use crate::{Counts, Engine, InputColumn, InputKind, SchemaMismatch};
 
@@ -117,16 +117,16 @@ impl Guard {
             columns.push(match column.kind {
                 InputKind::Key => {
                     let keys = columns::text(array)?;
-                    keep.only(fitting(&keys), Drop::KeyTooLong, counts)?;
+                    keep.only(fitting(&keys), Dropped::KeyTooLong, counts)?;
                     let keys: ArrayRef = Arc::new(columns::empty_to_null(keys)?);
                     if position == 0 && !self.keeps_null_entity {
-                        keep.only(present(&keys)?, Drop::NullEntity, counts)?;
+                        keep.only(present(&keys)?, Dropped::NullEntity, counts)?;
                     }
                     keys
                 }
                 InputKind::Timestamp => {
                     let times = columns::instants(array)?;
-                    keep.only(present(&times)?, Drop::NullTimestamp, counts)?;
+                    keep.only(present(&times)?, Dropped::NullTimestamp, counts)?;
                     times
                 }
                 InputKind::Number => columns::number(array, self.schema.field(position).data_type(), counts)?,
@@ -149,7 +149,7 @@ struct Keep(Option<BooleanArray>);
 
 impl Keep {
     /// Keeps only the rows that are `valid` (all, if that is `None`); those that this takes out are counted.
-    fn only(&mut self, valid: Option<BooleanArray>, reason: Drop, counts: &Counts) -> Result<()> {
+    fn only(&mut self, valid: Option<BooleanArray>, reason: Dropped, counts: &Counts) -> Result<()> {
         let Some(valid) = valid else {
             return Ok(());
         };
@@ -223,9 +223,9 @@ fn explode(mut columns: Vec<ArrayRef>, item: usize, counts: &Counts) -> Result<V
         _ => (columns::text(&columns[item])?, None),
     };
     let mut keep = Keep::default();
-    keep.only(fitting(&items), Drop::ItemTooLong, counts)?;
+    keep.only(fitting(&items), Dropped::ItemTooLong, counts)?;
     let items: ArrayRef = Arc::new(columns::empty_to_null(items)?);
-    keep.only(present(&items)?, Drop::NullItem, counts)?;
+    keep.only(present(&items)?, Dropped::NullItem, counts)?;
     for (at, column) in columns.iter_mut().enumerate() {
         if at == item {
             *column = Arc::clone(&items);
@@ -242,7 +242,7 @@ fn each_item<O: OffsetSizeTrait>(
     counts: &Counts,
 ) -> Result<(StringViewArray, Option<UInt32Array>)> {
     let (items, origin, without) = columns::list_items(lists)?;
-    counts.add_dropped(Drop::NullItem, without);
+    counts.add_dropped(Dropped::NullItem, without);
     Ok((items, Some(origin)))
 }
 

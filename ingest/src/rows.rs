@@ -85,7 +85,7 @@ struct EventTime {
 }
 
 /// Why a line is dropped for all features, and the column to blame.
-struct Drop {
+struct Dropped {
     reason: Reason,
     column: Option<usize>,
 }
@@ -135,8 +135,8 @@ impl Rows {
             Line::Whole(line) => self.fields.trim(line),
             Line::TooLong(head) => {
                 findings.lines += 1;
-                let drop = Drop { reason: Reason::LineTooLong, column: None };
-                self.refuse(drop, head, number, file, findings);
+                let dropped = Dropped { reason: Reason::LineTooLong, column: None };
+                self.refuse(dropped, head, number, file, findings);
                 return Ok(());
             }
         };
@@ -149,13 +149,13 @@ impl Rows {
             Err(Refusal::File(reason)) => return Err(reason),
             Err(Refusal::Line(reason)) => {
                 findings.lines += 1;
-                self.refuse(Drop { reason, column: None }, text, number, file, findings);
+                self.refuse(Dropped { reason, column: None }, text, number, file, findings);
                 return Ok(());
             }
         }
         findings.lines += 1;
         match self.verdict(text, findings) {
-            Err(drop) => self.refuse(drop, text, number, file, findings),
+            Err(dropped) => self.refuse(dropped, text, number, file, findings),
             Ok(event_time) if self.is_wanted(text) => self.push(text, number, event_time, file, findings),
             Ok(_) => findings.filtered += 1,
         }
@@ -188,28 +188,28 @@ impl Rows {
     }
 
     /// The event time, if the source has one, of a line that stays.
-    fn verdict(&mut self, line: &[u8], findings: &mut Findings) -> Result<Option<i64>, Drop> {
+    fn verdict(&mut self, line: &[u8], findings: &mut Findings) -> Result<Option<i64>, Dropped> {
         for &column in &self.required {
             if self.fields.raw(line, column).is_missing() {
-                return Err(Drop { reason: Reason::MissingRequired, column: Some(column) });
+                return Err(Dropped { reason: Reason::MissingRequired, column: Some(column) });
             }
         }
         let Some(event) = &self.event_time else { return Ok(None) };
-        let drop = |reason| Drop { reason, column: Some(event.column) };
+        let dropped = |reason| Dropped { reason, column: Some(event.column) };
         let at = match event.reader.read(self.fields.raw(line, event.column), &mut self.scratch) {
             Ok(Some(at)) => at,
-            Ok(None) => return Err(drop(Reason::MissingEventTime)),
-            Err(Misfit) => return Err(drop(Reason::BadEventTime)),
+            Ok(None) => return Err(dropped(Reason::MissingEventTime)),
+            Err(Misfit) => return Err(dropped(Reason::BadEventTime)),
         };
         if at > event.latest {
-            return Err(drop(Reason::TooFarAhead));
+            return Err(dropped(Reason::TooFarAhead));
         }
         if at < event.earliest {
-            return Err(drop(Reason::TooFarBehind));
+            return Err(dropped(Reason::TooFarBehind));
         }
         if !(event.start..event.end).contains(&at) {
             match self.plan.source.outside {
-                Outside::Quarantine => return Err(drop(Reason::OutsideChunk)),
+                Outside::Quarantine => return Err(dropped(Reason::OutsideChunk)),
                 Outside::Keep => findings.outside_rows += 1,
             }
         }
@@ -240,7 +240,7 @@ impl Rows {
             }
         }
         for column in misfits {
-            self.refuse(Drop { reason: Reason::Misfit, column: Some(column) }, line, number, file, findings);
+            self.refuse(Dropped { reason: Reason::Misfit, column: Some(column) }, line, number, file, findings);
         }
         if let Some(numbers) = &mut self.line_numbers {
             numbers.push(number);
@@ -252,12 +252,12 @@ impl Rows {
 
     /// Counts a refusal and keeps it as an example.
     #[cold]
-    fn refuse(&self, drop: Drop, line: &[u8], number: u64, file: &CurrentFile, findings: &mut Findings) {
-        findings.refuse(drop.reason, || BadLine {
+    fn refuse(&self, dropped: Dropped, line: &[u8], number: u64, file: &CurrentFile, findings: &mut Findings) {
+        findings.refuse(dropped.reason, || BadLine {
             key: file.key.clone(),
             line: number,
-            column: drop.column.map(|column| self.plan.source.columns[column].name.clone()),
-            reason: drop.reason,
+            column: dropped.column.map(|column| self.plan.source.columns[column].name.clone()),
+            reason: dropped.reason,
             text: excerpt(line),
         });
     }
