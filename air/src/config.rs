@@ -105,8 +105,9 @@ pub(crate) enum Side {
     Site,
 }
 
+/// Whether it has an item, and when each was seen first and last.
 fn is_membership(table: &FeatureTable) -> bool {
-    let mut columns = table.output.columns().iter();
-    columns.any(|column| column.role == Role::Item)
-        && ["min_ts", "max_ts"].iter().all(|name| columns.any(|column| column.name.as_str() == *name))
+    let columns = table.output.columns();
+    let has = |name: &str| columns.iter().any(|column| column.name.as_str() == name);
+    columns.iter().any(|column| column.role == Role::Item) && has("min_ts") && has("max_ts")
 }
