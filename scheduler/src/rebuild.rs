@@ -57,15 +57,8 @@ impl Scheduler {
         }
         online.ensure(feature.table()).await?;
         let mut done = Rebuilt::default();
-        let mut query = TaskQuery {
-            source: Some(feature.table().source.clone()),
-            state: None,
-            file_path: None,
-            from: None,
-            to: None,
-            after: None,
-            limit: PAGE,
-        };
+        let source = Some(feature.table().source.clone());
+        let mut query = TaskQuery { source, limit: PAGE, ..TaskQuery::default() };
         loop {
             let page = self.edges.tasks.tasks(&query).await?;
             for task in &page {

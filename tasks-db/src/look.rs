@@ -64,6 +64,13 @@ pub struct TaskQuery {
     pub limit: u32,
 }
 
+impl Default for TaskQuery {
+    /// Every task.
+    fn default() -> Self {
+        Self { source: None, state: None, file_path: None, from: None, to: None, after: None, limit: u32::MAX }
+    }
+}
+
 /// A place in the list of tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TaskCursor {

@@ -47,8 +47,7 @@ async fn list(app: &App, tasks: &dyn TasksDb, args: TasksListArgs) -> anyhow::Re
         State::Done => TaskState::Done,
         State::Parked => TaskState::Parked,
     });
-    let mut query =
-        TaskQuery { source: args.source, state, file_path: None, from: None, to: None, after: None, limit: PAGE };
+    let mut query = TaskQuery { source: args.source, state, limit: PAGE, ..TaskQuery::default() };
     let mut rows = Rows::begin(app.format(), &LIST, args.limit.limit)?;
     loop {
         let page = tasks.tasks(&query).await?;
@@ -70,15 +69,7 @@ pub(super) async fn known_source(app: &App, tasks: &dyn TasksDb, source: Option<
     if app.config().sources.iter().any(|configured| configured.source.name == *source) {
         return Ok(());
     }
-    let query = TaskQuery {
-        source: Some(source.clone()),
-        state: None,
-        file_path: None,
-        from: None,
-        to: None,
-        after: None,
-        limit: 1,
-    };
+    let query = TaskQuery { source: Some(source.clone()), limit: 1, ..TaskQuery::default() };
     if tasks.tasks(&query).await?.is_empty() {
         return Err(Invalid(format!("there is no source `{source}` in the configuration, and no task of one")).into());
     }

@@ -105,9 +105,7 @@ impl Story {
     async fn show_tasks(&mut self) -> anyhow::Result<()> {
         title("The task table: a row for each chunk of each path (neartime tasks list)")?;
         let tasks = self.app.tasks().await?;
-        let query =
-            TaskQuery { source: None, state: None, file_path: None, from: None, to: None, after: None, limit: 1_000 };
-        let rows = tasks.tasks(&query).await?;
+        let rows = tasks.tasks(&TaskQuery { limit: 1_000, ..TaskQuery::default() }).await?;
         let columns =
             ["task", "source", "file_path", "data_chunk", "ts_to_process", "state", "generation", "quarantined_files"];
         let row = |task: &neartime_tasks_db::TaskRow| -> Vec<Cell> {

@@ -90,7 +90,7 @@ impl Bench {
     }
 
     pub(super) async fn list(&self) -> Vec<TaskRow> {
-        self.db.tasks(&everything()).await.unwrap()
+        self.db.tasks(&TaskQuery::default()).await.unwrap()
     }
 
     /// The one task that there is.
@@ -108,10 +108,6 @@ impl Bench {
     pub(super) fn outlive_lease(&self) {
         self.clock.advance(LEASE + Span::from_secs(1));
     }
-}
-
-pub(super) fn everything() -> TaskQuery {
-    TaskQuery { source: None, state: None, file_path: None, from: None, to: None, after: None, limit: u32::MAX }
 }
 
 pub(super) fn request(features: &[(&str, u32)]) -> ClaimRequest {

@@ -1,6 +1,6 @@
 use neartime_model::{FilePath, Span};
 
-use super::bench::{Bench, at, everything, failed, feature_name, file, source, source_name};
+use super::bench::{Bench, at, failed, feature_name, file, source, source_name};
 use crate::{FeaturePulse, MAX_RUN_ATTEMPTS, Parking, SourcePulse, TaskId, TaskQuery, TaskState};
 
 pub(super) async fn tasks_are_listed_in_pages(bench: Bench) {
@@ -18,7 +18,7 @@ pub(super) async fn tasks_are_listed_in_pages(bench: Bench) {
     assert_eq!(all.len(), 24);
     assert!(all.is_sorted_by_key(|row| row.cursor()));
     let mut paged = Vec::new();
-    let mut page = TaskQuery { limit: 5, ..everything() };
+    let mut page = TaskQuery { limit: 5, ..TaskQuery::default() };
     loop {
         let rows = bench.db.tasks(&page).await.unwrap();
         let Some(last) = rows.last() else { break };
@@ -27,12 +27,12 @@ pub(super) async fn tasks_are_listed_in_pages(bench: Bench) {
     }
     assert_eq!(paged, all);
     let count = async |query: TaskQuery| bench.db.tasks(&query).await.unwrap().len();
-    assert_eq!(count(TaskQuery { state: Some(TaskState::Done), ..everything() }).await, 1);
-    assert_eq!(count(TaskQuery { state: Some(TaskState::Waiting), limit: 7, ..everything() }).await, 7);
-    assert_eq!(count(TaskQuery { file_path: Some(FilePath::new("q/")), ..everything() }).await, 12);
-    assert_eq!(count(TaskQuery { source: Some(source_name("other")), ..everything() }).await, 0);
+    assert_eq!(count(TaskQuery { state: Some(TaskState::Done), ..TaskQuery::default() }).await, 1);
+    assert_eq!(count(TaskQuery { state: Some(TaskState::Waiting), limit: 7, ..TaskQuery::default() }).await, 7);
+    assert_eq!(count(TaskQuery { file_path: Some(FilePath::new("q/")), ..TaskQuery::default() }).await, 12);
+    assert_eq!(count(TaskQuery { source: Some(source_name("other")), ..TaskQuery::default() }).await, 0);
     let (from, to) = (Some(at("2018-08-01T02:00:00Z")), Some(at("2018-08-01T04:00:00Z")));
-    assert_eq!(count(TaskQuery { from, to, ..everything() }).await, 4);
+    assert_eq!(count(TaskQuery { from, to, ..TaskQuery::default() }).await, 4);
     assert!(bench.db.task(TaskId(-1)).await.unwrap().is_none());
 }
 
@@ -73,7 +73,7 @@ pub(super) async fn parked_tasks_are_listed_with_those_that_have_parked_runs(ben
     }
     let parked = bench.claim_some().await;
     bench.db.park(&parked.lease, &Parking::default()).await.unwrap();
-    let parked = TaskQuery { state: Some(TaskState::Parked), ..everything() };
+    let parked = TaskQuery { state: Some(TaskState::Parked), ..TaskQuery::default() };
     let listed = bench.db.tasks(&parked).await.unwrap();
     let shown: Vec<_> = listed.iter().map(|row| (row.chunk.start().to_string(), row.state, row.parked_runs)).collect();
     let expected = [("2018-08-01T10:10:00Z", TaskState::Done, 1), ("2018-08-01T10:20:00Z", TaskState::Parked, 0)];

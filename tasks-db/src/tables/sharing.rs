@@ -254,9 +254,7 @@ async fn come_to_rest(db: &Tasks, world: &Mutex<World>, crowd: Crowd) {
 }
 
 async fn look(db: &Tasks, world: &Mutex<World>) -> Found {
-    let limit = u32::MAX;
-    let any = TaskQuery { source: None, state: None, file_path: None, from: None, to: None, after: None, limit };
-    let rows = db.tasks(&any).await.unwrap();
+    let rows = db.tasks(&TaskQuery::default()).await.unwrap();
     let mut world = world.lock().unwrap();
     assert_eq!(rows.len(), world.newest.len());
     for row in rows {
