@@ -9,6 +9,7 @@ use neartime_air::{AirConfig, Alive, Effort, Membership, Thresholds};
 use neartime_engine::FeatureTable;
 use neartime_model::{Clock, FeatureName, Fence, Instant};
 use neartime_scheduler::Job;
+use neartime_stores::SqlSession;
 
 use crate::app::App;
 use crate::clients::publisher;
@@ -54,13 +55,14 @@ pub(crate) async fn surprises(app: &App, config: &AirConfig) -> anyhow::Result<V
              site between them is suppressed"
         ));
     }
+    let session = app.session().await?;
     for (what, key, least, members) in [
         ("site", "min_site_audience", min_site_audience, &config.sites),
         ("segment", "min_overlap", min_overlap, &config.segments),
     ] {
         let mut largest = 0;
         for member in members {
-            largest = largest.max(largest_item(app, &member.table).await?);
+            largest = largest.max(largest_item(&session, &member.table).await?);
         }
         if (1..i64::from(least)).contains(&largest) {
             surprises.push(format!(
@@ -72,13 +74,13 @@ pub(crate) async fn surprises(app: &App, config: &AirConfig) -> anyhow::Result<V
 }
 
 /// Users of the item that most have; 0 if there are none yet.
-async fn largest_item(app: &App, table: &FeatureTable) -> anyhow::Result<i64> {
+async fn largest_item(session: &SqlSession, table: &FeatureTable) -> anyhow::Result<i64> {
     let query = format!(
         "select max(users) from (select count(distinct \"{}\") users from features_store.\"{}\" group by item)",
         table.output.entity(),
         table.name
     );
-    let answer = app.session().await?.query(&query).await?;
+    let answer = session.query(&query).await?;
     let counts = answer.batches.iter().filter(|batch| batch.num_rows() > 0);
     let counts = counts.filter_map(|batch| batch.column(0).as_primitive_opt::<Int64Type>());
     Ok(counts.filter(|counts| counts.is_valid(0)).map(|counts| counts.value(0)).max().unwrap_or(0))
