@@ -311,8 +311,8 @@ impl Walk<'_> {
 }
 
 impl DiscoverError {
-    /// Whether only the one folder is out of reach.
-    fn is_refusal(&self) -> bool {
+    /// Whether only some folders are out of reach, and all others were listed: waiting will hardly mend that.
+    pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Unavailable { cause: object_store::Error::PermissionDenied { .. }, .. })
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::Backoff;
 use crate::daemon::{GRACE, Scheduler, Stop, is_stopping};
-use crate::discovery;
+use crate::discovery::{self, PassError};
 use crate::worker::{SERVICE_DELAY, Turn};
 
 /// How long to wait before a service is tried again, or another process's claims are looked at again.
@@ -127,7 +127,7 @@ impl Scheduler {
 
     async fn once(&self, stop: &watch::Sender<Stop>) -> Result<Summary, OnceError> {
         let mut stopped = stop.subscribe();
-        let mut summary = tokio::select! {
+        let (mut summary, unlisted) = tokio::select! {
             found = self.find_files() => found?,
             // What was found and not registered yet the next run finds again.
             _ = stopped.wait_for(|stop| *stop != Stop::Work) => {
@@ -148,31 +148,51 @@ impl Scheduler {
             }
         }
         summary.stopped = is_stopping(&stopped);
-        Ok(summary)
+        unlisted.map_or(Ok(summary), Err)
     }
 
-    /// Lists all locations, and empties all queues.
-    async fn find_files(&self) -> Result<Summary, OnceError> {
+    /// Lists all locations, and empties all queues. Also tells why a location could not be listed, or not all of it: that
+    /// keeps nobody from working on what is known.
+    async fn find_files(&self) -> Result<(Summary, Option<OnceError>), OnceError> {
         self.edges.declare().await?;
         if let Err(error) = self.edges.offline.sweep().await {
             tracing::warn!(error = chain(&error), "old temporary files could not be removed");
         }
-        let summary = self.discover_everything().await?;
+        let found = self.discover_everything().await?;
         for queue in &self.edges.queues {
             self.with_patience(|| self.receive_all(queue)).await?;
         }
-        Ok(summary)
+        Ok(found)
     }
 
-    async fn discover_everything(&self) -> Result<Summary, OnceError> {
-        let mut summary = Summary::default();
+    async fn discover_everything(&self) -> Result<(Summary, Option<OnceError>), OnceError> {
+        let (mut summary, mut unlisted) = (Summary::default(), None);
         for source in self.edges.listed() {
-            let pass = || async { discovery::pass(&self.edges, source, Scope::Everything, &mut Seen::default()).await };
-            let discovered = self.with_patience(pass).await?;
-            summary.matched += discovered.matched;
-            summary.unmatched += discovered.unmatched;
+            let pass = || async {
+                match discovery::pass(&self.edges, source, Scope::Everything, &mut Seen::default()).await {
+                    Err(PassError::Listing(error)) if error.is_refusal() => Ok(Err(error)),
+                    passed => passed.map(Ok),
+                }
+            };
+            match self.with_patience(pass).await {
+                Ok(Ok(discovered)) => {
+                    summary.matched += discovered.matched;
+                    summary.unmatched += discovered.unmatched;
+                }
+                Ok(Err(refusal)) => {
+                    let (note, kind) = (chain(&refusal), refusal.kind());
+                    tracing::warn!(error = note, "what can be listed is worked on");
+                    unlisted = Some(OnceError::Discovery { note, kind });
+                }
+                Err(error @ OnceError::ServiceAway { .. }) => {
+                    // Without the task database nothing works.
+                    self.edges.tasks.now().await?;
+                    unlisted = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(summary)
+        Ok((summary, unlisted))
     }
 
     /// Tries again while a service is away.
@@ -256,3 +276,6 @@ impl Scheduler {
         Ok(Remainder { is_drained: next.is_none_or(|next| next > pulse.at + SERVICE_DELAY), claims_of_others: 0 })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,11 +42,15 @@ pub(crate) fn settings() -> Settings {
 
 /// A source `events` without files.
 pub(crate) fn source(folder: &Path) -> SourceWork {
+    source_named("events", folder)
+}
+
+pub(crate) fn source_named(name: &str, folder: &Path) -> SourceWork {
     let raw = folder.join("raw");
     std::fs::create_dir(&raw).unwrap();
     let location = Location::directory("raw", raw).unwrap();
     let layout = Layout::parse("%Y/%m/%d/%H%M.gz").unwrap();
     let columns = vec![Column::new("user", ColumnKind::String)];
-    let spec = SourceSpec::new("events".parse().unwrap(), location, layout, Format::Json, columns);
+    let spec = SourceSpec::new(name.parse().unwrap(), location, layout, Format::Json, columns);
     SourceWork { source: Arc::new(Source::new(spec).unwrap()), features: Vec::new() }
 }
