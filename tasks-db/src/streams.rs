@@ -101,6 +101,8 @@ pub struct ShardClaim {
     pub lease: ShardLease,
     /// Where to go on.
     pub from: ReadFrom,
+    /// All that had arrived before this instant was done at the last checkpoint; `None` where it is not known.
+    pub caught_up_at: Option<Instant>,
     /// The worker that still held it, and had at least two shards more than this one.
     pub taken_from: Option<String>,
     /// When the lease ends, by the database's clock.

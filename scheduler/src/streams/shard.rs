@@ -128,7 +128,7 @@ struct Shard<'a> {
 
 impl Shard<'_> {
     async fn read(&mut self) -> Result<ReadTo, StreamError> {
-        let from = self.from().await?;
+        let from = self.from()?;
         let id = ShardId::new(&self.claim.lease.shard.0);
         let mut reader = self.streaming.work.stream.open(&id, &from).await?;
         let mut intake: Box<dyn Intake> = match &self.streaming.work.carries {
@@ -249,20 +249,12 @@ impl Shard<'_> {
     }
 
     /// Where to begin, in the stream's words.
-    async fn from(&self) -> Result<Position, StreamError> {
+    fn from(&self) -> Result<Position, StreamError> {
         Ok(match &self.claim.from {
             ReadFrom::Horizon => Position::Oldest,
             ReadFrom::At(at) => Position::At(*at),
-            ReadFrom::After(kept) => Position::After { place: place(kept)?, caught_up_at: self.caught_up_at().await? },
+            ReadFrom::After(kept) => Position::After { place: place(kept)?, caught_up_at: self.claim.caught_up_at },
         })
-    }
-
-    /// All that arrived before this instant had been read at the last checkpoint.
-    async fn caught_up_at(&self) -> Result<Option<neartime_model::Instant>, TasksError> {
-        let lease = &self.claim.lease;
-        let rows = self.streaming.edges.tasks.shards().await?;
-        let row = rows.into_iter().find(|row| row.stream == lease.stream && row.shard == lease.shard);
-        Ok(row.and_then(|row| Some(row.checkpoint_at? - row.behind?)))
     }
 
     fn is_stopping(&self) -> bool {

@@ -31,4 +31,4 @@ WHERE source = ?1
         AND s.worker = ?5
         AND s.lease > ?3
   )
-RETURNING shard, fence, start_at, sequence, sub_sequence, lease
+RETURNING shard, fence, start_at, sequence, sub_sequence, checkpoint_at - behind AS caught_up_at, lease

@@ -8,4 +8,4 @@ WHERE source = ?1
   AND shard = ?3
   AND worker = ?7 -- nobody else was quicker
   AND lease IS NOT NULL -- not ended
-RETURNING shard, fence, start_at, sequence, sub_sequence, lease
+RETURNING shard, fence, start_at, sequence, sub_sequence, checkpoint_at - behind AS caught_up_at, lease

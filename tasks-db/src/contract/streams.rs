@@ -111,6 +111,7 @@ pub(super) async fn parents_are_read_before_children(bench: Bench) {
 pub(super) async fn a_checkpoint_and_its_files_are_both_written_or_neither(bench: Bench) {
     let bench = bench.with_shards(&["0"]).await;
     let old = bench.take("w").await.unwrap();
+    assert_eq!(old.caught_up_at, None, "nothing was read yet");
     let registration = one_file("one.gz");
     let registered = bench.db.checkpoint(&old.lease, &after("49", Some(2)), Some(&registration)).await.unwrap();
     assert_eq!(registered, Registered { files: 1, created: 1, rearmed: 0 });
@@ -121,6 +122,7 @@ pub(super) async fn a_checkpoint_and_its_files_are_both_written_or_neither(bench
     let new = bench.take("v").await.unwrap();
     assert!(new.lease.fence > old.lease.fence && new.taken_from.is_none());
     assert_eq!(new.from, ReadFrom::After(Position { sequence: "49".into(), sub_sequence: Some(2) }));
+    assert_eq!(new.caught_up_at, Some(Bench::START - Span::from_secs(5)));
     // Whoever outlived the lease registers nothing.
     let late = one_file("late.gz");
     assert_lost(bench.db.checkpoint(&old.lease, &after("77", None), Some(&late)).await);
@@ -156,7 +158,7 @@ pub(super) async fn shards_are_spread_over_the_workers(bench: Bench) {
     let bench = bench.with_shards(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
     assert_eq!(bench.take_all("a").await.len(), 8);
     let stolen = bench.take("b").await.unwrap();
-    assert_eq!(stolen.taken_from.as_deref(), Some("a"));
+    assert_eq!((stolen.taken_from.as_deref(), stolen.caught_up_at), (Some("a"), None));
     let mut of_b = bench.take_all("b").await;
     of_b.push(stolen.lease);
     assert_eq!(of_b.len(), 4);

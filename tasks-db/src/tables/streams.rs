@@ -232,6 +232,7 @@ struct ClaimRecord {
     start_at: Option<i64>,
     sequence: Option<String>,
     sub_sequence: Option<i64>,
+    caught_up_at: Option<i64>,
     lease: i64,
 }
 
@@ -241,6 +242,7 @@ impl ClaimRecord {
         Ok(ShardClaim {
             lease: ShardLease { stream, shard, fence: Fence(self.fence) },
             from: read_from(self.start_at, self.sequence, self.sub_sequence)?,
+            caught_up_at: instant(self.caught_up_at),
             taken_from,
             lease_until: Instant::from_micros(self.lease),
         })
