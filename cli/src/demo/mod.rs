@@ -27,7 +27,7 @@ use crate::commands::run::Ran;
 use crate::commands::{self, quarantine, run, sql};
 use crate::config::Environment;
 use crate::exit::Invalid;
-use crate::output::{self, Cell, Rows, names};
+use crate::output::{self, Cell, Column, Rows, names};
 use planted::{Planted, Question};
 
 const CONFIG: &str = include_str!("neartime.toml");
@@ -268,9 +268,10 @@ fn show(batches: &[RecordBatch]) -> anyhow::Result<()> {
 fn cells(batches: &[RecordBatch]) -> anyhow::Result<Vec<Vec<String>>> {
     let mut rows = Vec::new();
     for batch in batches {
+        let columns: Vec<Column> = batch.columns().iter().map(Column::new).collect::<Result<_, _>>()?;
         for row in 0..batch.num_rows() {
-            let cell = |column| Cell::of_array(column, row).map(|cell| cell.to_string());
-            rows.push(batch.columns().iter().map(cell).collect::<Result<_, _>>()?);
+            let cell = |column: &Column| column.cell(row).map(|cell| cell.to_string());
+            rows.push(columns.iter().map(cell).collect::<Result<_, _>>()?);
         }
     }
     Ok(rows)

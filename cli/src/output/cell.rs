@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray as _};
+use datafusion::arrow::buffer::NullBuffer;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
     DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
@@ -31,42 +33,61 @@ pub(crate) enum Cell {
     Bar(Bar),
 }
 
-impl Cell {
-    /// The value of `array` at `row`.
-    pub(crate) fn of_array(array: &ArrayRef, row: usize) -> Result<Self, ArrowError> {
-        // Not `is_null`: an array of type Null, or a dictionary, has its nulls elsewhere.
-        if array.logical_nulls().is_some_and(|nulls| nulls.is_null(row)) {
-            return Ok(Self::Null);
+/// A column of a batch, made ready for its values to be taken one by one.
+pub(crate) struct Column {
+    array: ArrayRef,
+    /// Asked of the array once: one of a dictionary looks at every row to tell them.
+    nulls: Option<NullBuffer>,
+}
+
+impl Column {
+    pub(crate) fn new(array: &ArrayRef) -> Result<Self, ArrowError> {
+        let array = match array.data_type() {
+            kind if kind.is_signed_integer() => cast(array, &DataType::Int64)?,
+            kind if kind.is_unsigned_integer() => cast(array, &DataType::UInt64)?,
+            kind if kind.is_floating() => cast(array, &DataType::Float64)?,
+            _ => Arc::clone(array),
+        };
+        // Not `nulls`: an array of type Null, or a dictionary, has its nulls elsewhere.
+        let nulls = array.logical_nulls();
+        Ok(Self { array, nulls })
+    }
+
+    /// The value at `row`.
+    pub(crate) fn cell(&self, row: usize) -> Result<Cell, ArrowError> {
+        if self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+            return Ok(Cell::Null);
         }
+        let array = &self.array;
         Ok(match array.data_type() {
-            DataType::Boolean => Self::Bool(array.as_boolean().value(row)),
-            DataType::Utf8 => Self::Text(array.as_string::<i32>().value(row).to_owned()),
-            DataType::LargeUtf8 => Self::Text(array.as_string::<i64>().value(row).to_owned()),
-            DataType::Utf8View => Self::Text(array.as_string_view().value(row).to_owned()),
-            DataType::Int64 => Self::Int(array.as_primitive::<Int64Type>().value(row)),
-            DataType::Float64 => Self::Float(array.as_primitive::<Float64Type>().value(row)),
-            DataType::UInt64 => Self::Unsigned(array.as_primitive::<UInt64Type>().value(row)),
+            DataType::Boolean => Cell::Bool(array.as_boolean().value(row)),
+            DataType::Utf8 => Cell::Text(array.as_string::<i32>().value(row).to_owned()),
+            DataType::LargeUtf8 => Cell::Text(array.as_string::<i64>().value(row).to_owned()),
+            DataType::Utf8View => Cell::Text(array.as_string_view().value(row).to_owned()),
+            DataType::Int64 => Cell::Int(array.as_primitive::<Int64Type>().value(row)),
+            DataType::Float64 => Cell::Float(array.as_primitive::<Float64Type>().value(row)),
+            DataType::UInt64 => Cell::Unsigned(array.as_primitive::<UInt64Type>().value(row)),
             DataType::Timestamp(unit, _) => timestamp(array, *unit, row),
-            kind if kind.is_signed_integer() => Self::of_array(&cast(&array.slice(row, 1), &DataType::Int64)?, 0)?,
-            kind if kind.is_unsigned_integer() => Self::of_array(&cast(&array.slice(row, 1), &DataType::UInt64)?, 0)?,
-            kind if kind.is_floating() => Self::of_array(&cast(&array.slice(row, 1), &DataType::Float64)?, 0)?,
-            DataType::List(_) => Self::of_list(&array.as_list::<i32>().value(row))?,
-            DataType::LargeList(_) => Self::of_list(&array.as_list::<i64>().value(row))?,
+            DataType::List(_) => list(&array.as_list::<i32>().value(row))?,
+            DataType::LargeList(_) => list(&array.as_list::<i64>().value(row))?,
             kind => {
                 let text = ArrayFormatter::try_new(array, &FormatOptions::default())?.value(row).to_string();
-                if kind.is_decimal() { Self::Number(text) } else { Self::Text(text) }
+                if kind.is_decimal() { Cell::Number(text) } else { Cell::Text(text) }
             }
         })
     }
+}
 
-    fn of_list(items: &ArrayRef) -> Result<Self, ArrowError> {
-        (0..items.len()).map(|row| Self::of_array(items, row)).collect::<Result<_, _>>().map(Self::List)
-    }
-
+impl Cell {
     /// Whether people read it better at the right edge.
     pub(super) fn is_number(&self) -> bool {
         matches!(self, Self::Int(_) | Self::Unsigned(_) | Self::Float(_) | Self::Number(_))
     }
+}
+
+fn list(items: &ArrayRef) -> Result<Cell, ArrowError> {
+    let column = Column::new(items)?;
+    (0..items.len()).map(|row| column.cell(row)).collect::<Result<_, _>>().map(Cell::List)
 }
 
 /// Timestamps without a zone are UTC here, as everywhere.

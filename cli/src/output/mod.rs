@@ -13,7 +13,7 @@ use std::io::{self, BufWriter, Write};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 
-pub(crate) use cell::Cell;
+pub(crate) use cell::{Cell, Column};
 
 use crate::args::Format;
 
@@ -72,9 +72,9 @@ impl Rows {
     /// Writes all rows of a batch; `false` once no more are wanted.
     pub(crate) fn batch(&mut self, batch: &RecordBatch) -> anyhow::Result<bool> {
         let mut more = self.left != Some(0);
+        let columns: Vec<Column> = batch.columns().iter().map(Column::new).collect::<Result<_, _>>()?;
         for row in 0..batch.num_rows() {
-            let cells: Vec<Cell> =
-                batch.columns().iter().map(|column| Cell::of_array(column, row)).collect::<Result<_, _>>()?;
+            let cells: Vec<Cell> = columns.iter().map(|column| column.cell(row)).collect::<Result<_, _>>()?;
             more = self.row(&cells)?;
             if !more {
                 break;

@@ -1,8 +1,8 @@
 use std::sync::{Arc, Mutex};
 
 use datafusion::arrow::array::{
-    ArrayRef, Decimal128Array, Float64Array, Int32Array, ListArray, StringViewArray, TimestampMillisecondArray,
-    TimestampNanosecondArray,
+    ArrayRef, Decimal128Array, DictionaryArray, Float64Array, Int32Array, ListArray, StringViewArray,
+    TimestampMillisecondArray, TimestampNanosecondArray,
 };
 use datafusion::arrow::datatypes::Int64Type;
 
@@ -88,6 +88,15 @@ fn a_column_of_nulls_is_null() {
     let batch = RecordBatch::try_from_iter_with_nullable([("nothing", nulls, true)]).unwrap();
     assert_eq!(printed(Format::Json, None, &batch), "[\n{\"nothing\":null}\n]\n");
     assert_eq!(printed(Format::Csv, None, &batch), "nothing\n\n");
+}
+
+#[test]
+fn a_dictionary_has_nulls_among_its_keys_and_among_its_values() {
+    let values = Arc::new(StringViewArray::from(vec![Some("a"), None]));
+    let keys = Int32Array::from(vec![Some(1), None, Some(0)]);
+    let words = Arc::new(DictionaryArray::new(keys, values)) as ArrayRef;
+    let batch = RecordBatch::try_from_iter_with_nullable([("word", words, true)]).unwrap();
+    assert_eq!(printed(Format::Json, None, &batch), "[\n{\"word\":null},\n{\"word\":null},\n{\"word\":\"a\"}\n]\n");
 }
 
 #[test]
