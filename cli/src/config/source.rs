@@ -154,7 +154,7 @@ fn check_events(source: &SourceConfig) -> Result<(), String> {
 fn at(place: &Place) -> Result<Location, InvalidLocation> {
     match place {
         Place::Directory { written, path } => Location::directory(written, path),
-        // The application refuses to start with a location in a bucket: nothing is ever looked for in this store.
+        // The bucket's client needs the rest of the configuration: `App::load` puts it in this one's place.
         Place::Bucket { .. } => Location::bucket(place.to_string(), Arc::new(InMemory::new())),
     }
 }
