@@ -1,5 +1,7 @@
 //! How the lines of a sample are built, and which columns they have.
 
+use std::net::IpAddr;
+
 use neartime_ingest::{DATA_CHUNK, Pattern};
 use serde_json::{Map, Value};
 
@@ -115,9 +117,12 @@ impl Fields {
 }
 
 fn pattern(lines: &[String]) -> Option<(Shape, Vec<Column>)> {
+    // A log of several hosts puts the host before the client, where these formats have the client alone.
+    let has_host = |line: &&String| line.split(' ').nth(1).is_some_and(|word| word.parse::<IpAddr>().is_ok());
     let fits = |name: &&'static str| {
         let pattern = Pattern::new(name).ok()?;
-        mostly(lines.iter().filter(|line| pattern.matches(line.as_bytes())).count(), lines).then_some(*name)
+        let fitting = lines.iter().filter(|line| pattern.matches(line.as_bytes()) && !has_host(line));
+        mostly(fitting.count(), lines).then_some(*name)
     };
     let name = PATTERNS.iter().find_map(fits)?;
     // Few servers know their users: the third word is `-` then.
@@ -277,6 +282,7 @@ mod tests {
         assert_eq!(recognise(&lines(line)).unwrap().0, Shape::Pattern("apache_common"));
         let combined = format!("{line} \"http://x\" \"Mozilla/5.0\"");
         assert_eq!(recognise(&lines(&combined)).unwrap().0, Shape::Pattern("apache_combined"));
+        assert_eq!(recognise(&lines(&format!("www.example.com:443 {combined}"))), None);
     }
 
     #[test]

@@ -48,6 +48,7 @@ async fn apache_logs_are_read() {
         br#"::1 - - [01/Aug/2018:10:42:36 +0000] "-" 408 - "-" "-""#,
         b"::1 - - [01/Aug/2018:10:42:36 +0000] \"GET /\xff HTTP/1.1\" 200 1 \"-\" \"-\"",
         b"no log line",
+        br#"::2 - - [01/Aug/2018:10:42:36 +0000] "GET /x\"q HTTP/1.1" 200 1 "-" "-""#,
     ];
     let raw = Raw::new(format, &columns).put(KEY, gzip(&lines.join(&b'\n'))).await;
     let (rows, report) = raw.read().await.unwrap();
@@ -56,6 +57,7 @@ async fn apache_logs_are_read() {
         format!(r#"127.0.0.1|frank|2018-08-01T10:42:36Z|/apache_pb.gif|200|2326|Mozilla \"5\"|{tail}"#),
         format!("::1|-|2018-08-01T10:42:36Z|-|200|1|-|{tail}"),
         format!("::1|-|2018-08-01T10:42:36Z|-|408|-|-|{tail}"),
+        format!("::2|-|2018-08-01T10:42:36Z|/x\\\"q|200|1|-|{tail}"),
     ];
     assert_eq!(rows, expected);
     assert_eq!(refused(&report), [("no_match", 1, vec![4]), ("misfit", 1, vec![3])]);
