@@ -65,22 +65,33 @@ impl Gather {
         first_sources: usize,
         mut each: impl FnMut(Gathered<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.number_users(window);
+        let Some(first) = window.slices.first() else { return Ok(()) };
+        let shared = self.number_users(window);
         self.sort_users(window);
         self.sort_entries(window, first_sources);
+        let mut short_id = first.block.id(first.users.start)[..shared].to_vec();
+        short_id.resize(shared + 8, 0);
         let mut begin = 0;
-        for &(_, number) in &self.order {
+        for &(key, number) in &self.order {
             let at = number as usize;
-            let (end, first_end) = (self.ends[at], self.first_ends[at]);
-            let (id, entries) = (self.users[at].id(window), &self.entries[begin as usize..end as usize]);
+            let (end, first_end, id_len) = (self.ends[at], self.first_ends[at], self.users[at].id_len as usize);
+            // Put together, where the key has all of it: the block that it is from has left the processor's cache.
+            let id = if id_len <= short_id.len() {
+                short_id[shared..].copy_from_slice(&key.to_be_bytes());
+                &short_id[..id_len]
+            } else {
+                self.users[at].id(window)
+            };
+            let entries = &self.entries[begin as usize..end as usize];
             each(Gathered { id, entries, first: (first_end - begin) as usize })?;
             begin = end;
         }
         Ok(())
     }
 
-    /// Numbers the users in the order in which they are met, and counts their entries.
-    fn number_users(&mut self, window: &Window) {
+    /// Numbers the users in the order in which they are met, and counts their entries. Tells how many bytes their ids
+    /// begin with, after which their keys begin.
+    fn number_users(&mut self, window: &Window) -> usize {
         // As far as both the window and each block know that ids are the same.
         let of_blocks = window.slices.iter().map(|slice| slice.block.shared_prefix()).min().unwrap_or(0);
         let shared = window.shared_prefix().min(of_blocks);
@@ -99,6 +110,7 @@ impl Gather {
                 self.numbers.push(user);
             }
         }
+        shared
     }
 
     /// The number of a user who was met in a place.

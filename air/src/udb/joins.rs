@@ -13,11 +13,19 @@ pub(crate) struct Joins {
     table: Vec<Slot>,
     user: u32,
     /// The last runs of the present user's items.
-    last: Vec<(u8, Entry)>,
+    last: Vec<Last>,
     /// Class, item and place of each entry, packed: numbers are sorted much faster than entries.
     keys: Vec<u64>,
     /// The entries of one class and item.
     item: Vec<Entry>,
+}
+
+/// The last run of an item so far. All of its words are written: what has gaps is put together on the stack, and then
+/// waited for.
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    run: Entry,
+    class: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,10 +61,10 @@ impl Joins {
             let slot = &mut self.table[at];
             if slot.user != self.user {
                 *slot = Slot { user: self.user, place: self.last.len() as u32 };
-                self.last.push((class, *entry));
+                self.last.push(Last { run: *entry, class: class.into() });
                 continue;
             }
-            let last = &mut self.last[slot.place as usize].1;
+            let last = &mut self.last[slot.place as usize].run;
             if last.origin != entry.origin || entry.run.first_ms < last.run.first_ms {
                 return false;
             }
@@ -71,7 +79,7 @@ impl Joins {
 
     /// The last run of each class and item, if `join` could tell.
     pub(super) fn last_runs(&self) -> impl Iterator<Item = (u8, Entry)> {
-        self.last.iter().copied()
+        self.last.iter().map(|last| (last.class as u8, last.run))
     }
 
     /// Hands over a user's entries by class and item, in rising order, those of each in order of time.
