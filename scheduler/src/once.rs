@@ -127,7 +127,7 @@ impl Scheduler {
 
     async fn once(&self, stop: &watch::Sender<Stop>) -> Result<Summary, OnceError> {
         let mut stopped = stop.subscribe();
-        let (mut summary, unlisted) = tokio::select! {
+        let (mut summary, mut unread) = tokio::select! {
             found = self.find_files() => found?,
             // What was found and not registered yet the next run finds again.
             _ = stopped.wait_for(|stop| *stop != Stop::Work) => {
@@ -135,7 +135,8 @@ impl Scheduler {
             }
         };
         for stream in self.edges.streams.iter().filter_map(|stream| self.streaming(stream)) {
-            self.with_patience(|| stream.clone().read_all(stop.subscribe())).await?;
+            let read = self.with_patience(|| stream.clone().read_all(stop.subscribe())).await;
+            self.or_go_on(read, &mut unread).await?;
         }
         self.arm_missing_runs().await?;
         self.drain(stop).await?;
@@ -148,25 +149,43 @@ impl Scheduler {
             }
         }
         summary.stopped = is_stopping(&stopped);
-        unlisted.map_or(Ok(summary), Err)
+        unread.map_or(Ok(summary), Err)
     }
 
-    /// Lists all locations, and empties all queues. Also tells why a location could not be listed, or not all of it: that
-    /// keeps nobody from working on what is known.
+    /// What was found, if the service was there. One that stays away keeps nobody from working on what is known: `away`
+    /// is told at the end.
+    async fn or_go_on<T>(
+        &self,
+        found: Result<T, OnceError>,
+        away: &mut Option<OnceError>,
+    ) -> Result<Option<T>, OnceError> {
+        match found {
+            Err(error @ OnceError::ServiceAway { .. }) => {
+                // Without the task database nothing works.
+                self.edges.tasks.now().await?;
+                *away = Some(error);
+                Ok(None)
+            }
+            found => found.map(Some),
+        }
+    }
+
+    /// Lists all locations, and empties all queues. Also tells what could not be reached.
     async fn find_files(&self) -> Result<(Summary, Option<OnceError>), OnceError> {
         self.edges.declare().await?;
         if let Err(error) = self.edges.offline.sweep().await {
             tracing::warn!(error = chain(&error), "old temporary files could not be removed");
         }
-        let found = self.discover_everything().await?;
+        let (summary, mut away) = self.discover_everything().await?;
         for queue in &self.edges.queues {
-            self.with_patience(|| self.receive_all(queue)).await?;
+            let received = self.with_patience(|| self.receive_all(queue)).await;
+            self.or_go_on(received, &mut away).await?;
         }
-        Ok(found)
+        Ok((summary, away))
     }
 
     async fn discover_everything(&self) -> Result<(Summary, Option<OnceError>), OnceError> {
-        let (mut summary, mut unlisted) = (Summary::default(), None);
+        let (mut summary, mut away) = (Summary::default(), None);
         for source in self.edges.listed() {
             let pass = || async {
                 match discovery::pass(&self.edges, source, Scope::Everything, &mut Seen::default()).await {
@@ -174,25 +193,21 @@ impl Scheduler {
                     passed => passed.map(Ok),
                 }
             };
-            match self.with_patience(pass).await {
-                Ok(Ok(discovered)) => {
+            let passed = self.with_patience(pass).await;
+            match self.or_go_on(passed, &mut away).await? {
+                Some(Ok(discovered)) => {
                     summary.matched += discovered.matched;
                     summary.unmatched += discovered.unmatched;
                 }
-                Ok(Err(refusal)) => {
+                Some(Err(refusal)) => {
                     let (note, kind) = (chain(&refusal), refusal.kind());
                     tracing::warn!(error = note, "what can be listed is worked on");
-                    unlisted = Some(OnceError::Discovery { note, kind });
+                    away = Some(OnceError::Discovery { note, kind });
                 }
-                Err(error @ OnceError::ServiceAway { .. }) => {
-                    // Without the task database nothing works.
-                    self.edges.tasks.now().await?;
-                    unlisted = Some(error);
-                }
-                Err(error) => return Err(error),
+                None => {}
             }
         }
-        Ok((summary, unlisted))
+        Ok((summary, away))
     }
 
     /// Tries again while a service is away.

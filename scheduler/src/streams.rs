@@ -9,6 +9,7 @@ mod intake;
 mod keys;
 mod shard;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,9 @@ use shard::{Goal, Reading, ShardEnd, Until};
 const LOOK_INTERVAL: Duration = Duration::from_secs(30);
 /// How often the task database is asked for a shard to read.
 const CLAIM_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long the shards may take to be given back, once nothing else is waited for.
+const GIVING_BACK: Duration = Duration::from_secs(5);
 
 /// Why the reading of a stream, or of one shard, broke off.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +70,14 @@ pub(crate) struct Streaming {
     work: StreamWork,
     source: SourceWork,
     id: StreamId,
+}
+
+/// What was seen of shards that other processes hold.
+#[derive(Default)]
+struct Others {
+    /// When the leases were to end at first.
+    leases: HashMap<ShardId, neartime_model::Instant>,
+    looks: u32,
 }
 
 type Readers = JoinSet<Result<ShardEnd, StreamError>>;
@@ -109,29 +121,42 @@ impl Streaming {
             }
             rest(CLAIM_INTERVAL, &stopping, &Notify::new()).await;
         }
-        let given_back = tokio::select! {
-            () = async { while readers.join_next().await.is_some() {} } => false,
-            _ = stopping.wait_for(|stop| *stop == Stop::GiveBack) => true,
+        let too_late = async {
+            let _ = stopping.wait_for(|stop| *stop == Stop::GiveBack).await;
+            tokio::time::sleep(GIVING_BACK).await;
         };
-        if given_back {
-            // Whoever comes next reads again what was not written.
+        let left = tokio::select! {
+            () = async { while readers.join_next().await.is_some() {} } => true,
+            () = too_late => false,
+        };
+        if !left {
             readers.shutdown().await;
         }
     }
 
-    /// Reads every shard that nobody else reads to its end, or to its newest record, unless the process stops before;
-    /// then gives them back.
+    /// Reads every shard that no other process reads to its end, or to its newest record, unless this one stops before;
+    /// then gives them back. Shards that a process holds which is gone are waited for.
     pub(crate) async fn read_all(self, stopping: watch::Receiver<Stop>) -> Result<(), StreamError> {
         let until = Until { stopping, goal: Goal::Tip(self.edges.clock.now()) };
         let mut readers = JoinSet::new();
-        let (mut held, mut failed) = (Vec::new(), None);
+        let (mut held, mut failed, mut others) = (Vec::new(), None, Others::default());
         loop {
             // Looked at again after each shard: one that ended may have children. After a failure nothing more is begun,
             // but what is being read is read on and given back: it would lie there under our lease.
             if failed.is_none() && !is_stopping(&until.stopping) {
                 failed = self.turn(true, &mut readers, &until).await.err();
             }
-            let Some(joined) = readers.join_next().await else { break };
+            let Some(joined) = readers.join_next().await else {
+                if failed.is_some() || is_stopping(&until.stopping) {
+                    break;
+                }
+                match self.may_come_free(&mut others).await {
+                    Ok(true) => rest(CLAIM_INTERVAL, &until.stopping, &Notify::new()).await,
+                    Ok(false) => break,
+                    Err(error) => failed = Some(error.into()),
+                }
+                continue;
+            };
             match joined.map_err(panicked).and_then(|ended| ended) {
                 Ok(ShardEnd::AtTip(reading)) => held.push(reading),
                 Ok(_) => {}
@@ -145,10 +170,34 @@ impl Streaming {
         failed.map_or(Ok(()), Err)
     }
 
+    /// Whether some shard is held by a process that has not been seen to live: its lease is as it was at first.
+    async fn may_come_free(&self, others: &mut Others) -> Result<bool, TasksError> {
+        let now = self.edges.tasks.now().await?;
+        let rows = self.edges.tasks.shards().await?;
+        let of_stream = rows.into_iter().filter(|row| row.stream == self.id && row.finished_at.is_none());
+        let of_others =
+            of_stream.filter(|row| row.worker.as_ref().is_some_and(|worker| *worker != self.settings.worker));
+        let mut may_come_free = false;
+        for (shard, lease) in of_others.filter_map(|row| Some((row.shard, row.lease.filter(|lease| *lease > now)?))) {
+            may_come_free |= *others.leases.entry(shard).or_insert(lease) == lease;
+        }
+        others.looks += 1;
+        // Most have shown by the second time that they live.
+        if may_come_free && others.looks == 2 {
+            tracing::warn!(source = %self.id.source, stream = self.id.stream,
+                "waiting until the readers of other shards show that they live, or until their leases end");
+        }
+        Ok(may_come_free)
+    }
+
     /// Learns of shards if it is time, and begins to read those that are free.
     async fn turn(&self, look: bool, readers: &mut Readers, until: &Until) -> Result<(), StreamError> {
         if look {
-            self.look().await?;
+            let mut stopping = until.stopping.clone();
+            tokio::select! {
+                looked = self.look() => looked?,
+                _ = stopping.wait_for(|stop| *stop != Stop::Work) => return Ok(()),
+            }
         }
         loop {
             let asked_at = Instant::now();

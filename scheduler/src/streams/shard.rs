@@ -71,8 +71,11 @@ impl Reading {
     pub(super) async fn run(mut self, until: Until) -> Result<ShardEnd, StreamError> {
         let (streaming, claim, label) = (self.streaming.clone(), self.claim.clone(), self.label.clone());
         let mut shard = Shard { streaming: &streaming, claim: &claim, label: &label, until: &until };
+        let mut stopping = until.stopping.clone();
         let read = tokio::select! {
             read = shard.read() => read,
+            // Whoever comes next reads again what was not written.
+            _ = stopping.wait_for(|stop| *stop == Stop::GiveBack) => Ok(ReadTo::Stop),
             lost = self.hold.lost() => {
                 tracing::warn!(source = %label.source, shard = label.shard, reason = lost.as_str(), "a shard is left");
                 self.left();

@@ -134,3 +134,22 @@ async fn once_reads_all_shards_though_one_fails_at_first() {
         assert!(shard.checkpoint_at.is_some() && shard.worker.is_none(), "{shard:?}");
     }
 }
+
+#[tokio::test]
+async fn once_waits_for_a_shard_whose_reader_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = testing::source(folder.path());
+    let stream = Arc::new(Moody { refused: true.into() });
+    let stream = StreamWork { source: source.source.name.clone(), stream, carries: Carries::Keys };
+    let id = StreamId { source: source.source.name.clone(), stream: "moody".to_owned() };
+    let edges = Edges { streams: vec![stream], sources: vec![source], ..testing::edges(folder.path()).await };
+    let tasks = Arc::clone(&edges.tasks);
+    let shards = ["first", "second"].map(|id| ShardDeclaration { shard: ShardId(id.to_owned()), parents: Vec::new() });
+    tasks.declare_shards(&id, &shards, InitialPosition::Horizon).await.unwrap();
+    let gone = ShardRequest { stream: id, worker: "gone".to_owned(), lease: Span::from_secs(1), max_shards: 1 };
+    tasks.claim_shard(&gone).await.unwrap().expect("a shard is free");
+    Scheduler::new(edges, testing::settings()).unwrap().run_once().await.unwrap();
+    for shard in tasks.shards().await.unwrap() {
+        assert!(shard.checkpoint_at.is_some() && shard.worker.is_none(), "{shard:?}");
+    }
+}
