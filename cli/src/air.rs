@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::array::{Array as _, AsArray as _};
 use datafusion::arrow::datatypes::Int64Type;
-use neartime_air::{AirConfig, Alive, Effort, Membership, Thresholds};
+use neartime_air::{AirConfig, Alive, Effort, Membership, Publisher, Thresholds};
 use neartime_engine::FeatureTable;
 use neartime_model::{Clock, FeatureName, Fence, Instant};
 use neartime_scheduler::Job;
@@ -97,13 +97,23 @@ impl Report {
         let Some(air) = &app.config().air else {
             return Err(Invalid("there is no report to make: add [air] to the configuration".to_owned()).into());
         };
+        Self::new(app, registry, air, publisher(air).await?)
+    }
+
+    /// The same, published by the given publisher.
+    pub(crate) fn new(
+        app: &App,
+        registry: &Registry,
+        air: &Air,
+        publisher: Arc<dyn Publisher>,
+    ) -> anyhow::Result<Self> {
         let effort = Effort { memory_bytes: app.settings().memory_bytes, ..Effort::default() };
         let home = app.features_home()?;
         let air = neartime_air::Air {
             config: config(air, registry)?,
             features_store: home.place(),
             udb: home.udb(),
-            publisher: publisher(air).await?,
+            publisher,
             effort,
             progress: neartime_air::Progress::default(),
             clock: Arc::clone(app.clock()),

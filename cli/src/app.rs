@@ -14,7 +14,7 @@ use neartime_stores::{FeaturesStore, OnlineStore, SqlSession};
 use neartime_tasks_db::{ColumnDeclaration, TasksDb, check_clock};
 
 use crate::args::{Format, Global};
-use crate::clients::{self, Cloud, FeaturesHome};
+use crate::clients::{self, Cloud, FeaturesHome, patient_publisher};
 use crate::config::{Config, Environment, Place};
 use crate::exit::Invalid;
 use crate::quarantine_table;
@@ -188,10 +188,10 @@ impl App {
 
     /// What runs on a schedule: the report, if it has one.
     pub(crate) async fn jobs(&self, registry: &Registry) -> anyhow::Result<Vec<CronJob>> {
-        let Some(schedule) = self.config.air.as_ref().and_then(|air| air.schedule.as_ref()) else {
+        let Some((air, schedule)) = self.config.air.as_ref().and_then(|air| Some((air, air.schedule.as_ref()?))) else {
             return Ok(Vec::new());
         };
-        let report = crate::air::Report::open(self, registry).await?;
+        let report = crate::air::Report::new(self, registry, air, patient_publisher(air).await?)?;
         Ok(vec![CronJob::new("air", schedule, Arc::new(report))?])
     }
 

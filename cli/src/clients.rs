@@ -21,7 +21,7 @@ pub(crate) use channels::{queues, streams};
 pub(crate) use features_store::FeaturesHome;
 pub(crate) use lacks::lacks;
 pub(crate) use online::online;
-pub(crate) use report::publisher;
+pub(crate) use report::{patient_publisher, publisher};
 pub(crate) use sources::with_buckets;
 pub(crate) use tasks::tasks;
 

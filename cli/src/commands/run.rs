@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::App;
 use crate::args::RunArgs;
-use crate::clients::publisher;
+use crate::clients::patient_publisher;
 use crate::console::Watch;
 use crate::exit;
 use crate::progress::Progress;
@@ -126,7 +126,7 @@ async fn serve_console(app: &App, watch: &Watch, tasks: &Arc<dyn TasksDb>) -> an
     let (end, ended) = oneshot::channel::<()>();
     let Some(console) = &app.config().console else { return Ok(Served { end, serving: None }) };
     let report = match &app.config().air {
-        Some(air) => Some(publisher(air).await?),
+        Some(air) => Some(patient_publisher(air).await?),
         None => None,
     };
     let bound = watch.console(console.listen, Arc::clone(tasks), report, Arc::clone(app.clock())).await?;

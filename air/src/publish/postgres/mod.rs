@@ -9,13 +9,15 @@
 mod copy;
 mod rows;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use neartime_connect::postgres;
 use neartime_model::Fence;
 use sqlx::postgres::PgPoolOptions;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
 
 use super::patience::{LOCK_TIMEOUT, patiently};
 use super::{LiveReport, Publisher, ShowQuery, fence_of};
@@ -35,6 +37,8 @@ const SWAP: &str = include_str!("../../../queries/postgres/swap.sql");
 const RETIRE: &str = include_str!("../../../queries/postgres/retire.sql");
 const RECORD: &str = include_str!("../../../queries/postgres/record.sql");
 const LEFTOVERS: &str = include_str!("../../../queries/postgres/leftovers.sql");
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 const REPORT: &str = "air_report";
 const INPUTS: &str = "air_report_inputs";
@@ -64,8 +68,12 @@ impl PgPublisher {
             .statement_cache_capacity(0)
             // Not among what PgBouncer lets clients set.
             .extra_float_digits(None);
-        let pool = PgPoolOptions::new().max_connections(4).connect_with(options);
-        let publisher = Self { pool: pool.await.map_err(AirError::database("connect"))? };
+        // Not from the pool: that hides why it gets none.
+        let first = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options)).await;
+        let first = first.unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())));
+        let closed = first.map_err(AirError::database("connect"))?.close().await;
+        closed.map_err(AirError::database("close a connection"))?;
+        let publisher = Self { pool: PgPoolOptions::new().max_connections(4).connect_lazy_with(options) };
         patiently!(is_locked, publisher.create()).map_err(AirError::database("make the tables"))?;
         Ok(publisher)
     }
