@@ -3,7 +3,6 @@
 mod column;
 mod format;
 
-pub(crate) use column::strftime_items;
 pub use column::{Column, ColumnKind, Origin, TimeUnit, Zone};
 pub use format::{Delimited, Format, Header, Pattern};
 

@@ -15,8 +15,8 @@ use crate::location::Location;
 mod column;
 mod format;
 
+pub(crate) use column::timestamp_type;
 pub use column::{Column, ColumnKind, InvalidColumn, Origin, TimeUnit, Zone};
-pub(crate) use column::{strftime_items, timestamp_type};
 pub use format::{Delimited, Format, Header, InvalidFormat, Pattern};
 
 /// The column of every source that holds the start of the row's chunk: TIMESTAMP(ms, UTC), never null.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use flate2::bufread::GzDecoder;
 use futures::StreamExt;
@@ -31,31 +32,62 @@ pub(super) struct Publisher<'a> {
     one_request_bytes: u64,
 }
 
-/// A hidden directory for files that are not complete; it goes when the import ends.
-struct Staging(PathBuf);
+/// A hidden directory for files that are not complete; it goes when the import ends. A lock in it, which ends with the
+/// process, tells the next import that somebody is still filling it.
+struct Staging {
+    folder: PathBuf,
+    _locked: File,
+}
+
+const STAGING_PREFIX: &str = ".import-";
+const STAGING_LOCK: &str = "neartime.lock";
+/// A younger one may be about to be locked.
+const STAGING_AGE: Duration = Duration::from_secs(60);
+
+impl Staging {
+    fn new(parent: &Path) -> Result<Self, ImportError> {
+        static IMPORTS: AtomicU64 = AtomicU64::new(0);
+        let number = IMPORTS.fetch_add(1, Ordering::Relaxed);
+        let folder = parent.join(format!("{STAGING_PREFIX}{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&folder).map_err(ImportError::local("create the directory", &folder))?;
+        let lock = folder.join(STAGING_LOCK);
+        let locked = File::create(&lock).and_then(|file| file.lock().map(|()| file));
+        Ok(Self { folder, _locked: locked.map_err(ImportError::local("lock", &lock))? })
+    }
+}
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            tracing::warn!(directory = %self.0.display(), %error, "could not remove the files of an import under way");
+        remove_staging(&self.folder);
+    }
+}
+
+fn remove_staging(folder: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(folder) {
+        tracing::warn!(directory = %folder.display(), %error, "could not remove the files of an import under way");
+    }
+}
+
+/// Removes what imports left whose processes are gone.
+fn sweep(parent: &Path) {
+    let is_staging = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with(STAGING_PREFIX);
+    let age = |lock: &File| lock.metadata()?.modified()?.elapsed().map_err(std::io::Error::other);
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten().filter(is_staging) {
+        // Whatever has no such lock is not ours.
+        let Ok(lock) = File::open(entry.path().join(STAGING_LOCK)) else { continue };
+        if age(&lock).is_ok_and(|age| age > STAGING_AGE) && lock.try_lock().is_ok() {
+            remove_staging(&entry.path());
         }
     }
 }
 
 impl<'a> Publisher<'a> {
     pub(super) fn new(source: &'a Source, runtime: Handle) -> Result<Self, ImportError> {
-        static IMPORTS: AtomicU64 = AtomicU64::new(0);
         // In the location itself, where a link is enough to publish; beside a bucket there is no such place.
         let parent = source.location.as_directory().map_or_else(std::env::temp_dir, Path::to_owned);
-        let name = format!(".import-{}-{}", std::process::id(), IMPORTS.fetch_add(1, Ordering::Relaxed));
-        let staging = parent.join(name);
-        std::fs::create_dir_all(&staging).map_err(ImportError::local("create the directory", &staging))?;
-        Ok(Self {
-            location: &source.location,
-            runtime,
-            staging: Staging(staging),
-            one_request_bytes: ONE_REQUEST_BYTES,
-        })
+        sweep(&parent);
+        let staging = Staging::new(&parent)?;
+        Ok(Self { location: &source.location, runtime, staging, one_request_bytes: ONE_REQUEST_BYTES })
     }
 
     pub(super) fn runtime(&self) -> &Handle {
@@ -64,7 +96,7 @@ impl<'a> Publisher<'a> {
 
     /// Where files are made.
     pub(super) fn staging(&self) -> &Path {
-        &self.staging.0
+        &self.staging.folder
     }
 
     /// Gives a file its name; false if a file of the same content stands there already.
@@ -206,6 +238,23 @@ mod tests {
     use crate::layout::Layout;
     use crate::source::{Column, ColumnKind, Format, SourceSpec};
     use crate::testing::memory;
+
+    #[test]
+    fn what_a_dead_import_left_is_swept() {
+        let parent = tempfile::tempdir().unwrap();
+        let alive = Staging::new(parent.path()).unwrap();
+        let dead = parent.path().join(".import-1-0");
+        let (young, strange) = (parent.path().join(".import-1-1"), parent.path().join(".import-of-others"));
+        [&dead, &young, &strange].into_iter().for_each(|folder| std::fs::create_dir(folder).unwrap());
+        let lock = |folder: &Path| File::create(folder.join(STAGING_LOCK)).unwrap();
+        lock(&young);
+        [&dead, &alive.folder].into_iter().for_each(|folder| lock(folder).set_modified(std::time::UNIX_EPOCH).unwrap());
+        sweep(parent.path());
+        assert_eq!([&dead, &young, &strange, &alive.folder].map(|folder| folder.exists()), [false, true, true, true]);
+        let folder = alive.folder.clone();
+        drop(alive);
+        assert!(!folder.exists());
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn large_files_go_in_parts_and_small_ones_only_create() {

@@ -4,9 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use chrono::format::{Fixed, Item, Numeric, Pad, StrftimeItems};
 use datafusion::arrow::array::timezone::Tz;
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit as ArrowUnit};
+
+use crate::values::TimeReader;
 
 /// One column of `[source.columns]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,7 +104,7 @@ impl Column {
         let name = &self.name;
         if let ColumnKind::Timestamp { unit: TimeUnit::Strftime(pattern), .. } = &self.kind {
             let refused = |advice| InvalidColumn(format!("the column `{name}` has the unit `{pattern}`: {advice}"));
-            strftime_items(pattern).map_err(refused)?;
+            TimeReader::check(pattern).map_err(refused)?;
         }
         let empty = match &self.origin {
             Origin::Name => false,
@@ -136,23 +137,6 @@ impl Column {
             },
         }
     }
-}
-
-/// What a strftime pattern says. `.%f` is a fraction of any length, as Python writes it. The error says what to write.
-pub(crate) fn strftime_items(pattern: &str) -> Result<Vec<Item<'static>>, &'static str> {
-    let items = StrftimeItems::new(&pattern.replace(".%f", "%.f")).parse_to_owned();
-    let items = items.ok().filter(|_| pattern.contains('%'));
-    let items = items.ok_or("write s, ms, us, iso or a strftime pattern")?;
-    let has = |wanted: Item<'static>| items.contains(&wanted);
-    if has(Item::Fixed(Fixed::TimezoneName)) {
-        return Err("names of zones cannot be read: write the name itself in place of %Z, and set `zone`");
-    }
-    if has(Item::Numeric(Numeric::Nanosecond, Pad::Zero)) {
-        return Err(
-            "%f counts nanoseconds: write %.f for a fraction with its dot, or %3f, %6f, %9f for its digits alone",
-        );
-    }
-    Ok(items)
 }
 
 /// The type of every instant here: TIMESTAMP(ms, UTC).

@@ -81,9 +81,26 @@ fn origins_and_units_must_mean_something() {
     assert!(Source::new(column(ColumnKind::ListString, path("items[].sku"))).is_ok());
     let odd = ColumnKind::timestamp(TimeUnit::Strftime("%Q!".to_owned()));
     assert!(refusal(column(odd, Origin::Name)).contains("strftime"));
-    for (pattern, advice) in [("%F %T %Z", "`zone`"), ("%F %T,%f", "%3f"), ("%s%f", "%.f")] {
+    for (pattern, advice) in
+        [("%F %T %Z", "`zone`"), ("%F %T,%f", "%3f"), ("%s%f", "%.f"), ("%H:%M:%S", "date"), ("%F %I:%M", "%p")]
+    {
         let unit = ColumnKind::timestamp(TimeUnit::Strftime(pattern.to_owned()));
         assert!(refusal(column(unit, Origin::Name)).contains(advice), "{pattern}");
+    }
+    for pattern in [
+        "%s",
+        "%Y%m%d",
+        "%Y-%j",
+        "%G-W%V-%u",
+        "%d/%b/%Y:%H:%M:%S %z",
+        "%a %e %b %Y %l:%M %p",
+        "%c",
+        "%+",
+        "%D",
+        "%F %T%#z",
+    ] {
+        let unit = ColumnKind::timestamp(TimeUnit::Strftime(pattern.to_owned()));
+        assert!(Source::new(column(unit, Origin::Name)).is_ok(), "{pattern}");
     }
     assert!("minutes".parse::<TimeUnit>().is_err());
     assert!("Middle/Earth".parse::<Zone>().is_err());

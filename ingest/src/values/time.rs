@@ -1,13 +1,15 @@
 //! Instants from text and numbers, floored to milliseconds.
 
-use chrono::format::{Item, Parsed};
+use std::fmt::Write as _;
+
+use chrono::format::{Fixed, Item, Numeric, Pad, Parsed, StrftimeItems};
 use chrono::{FixedOffset, NaiveDateTime, NaiveTime, Offset, TimeZone};
 use datafusion::arrow::array::timezone::Tz;
 
 use super::number::{Decimal, small_int};
 use super::{Misfit, scalar};
 use crate::lines::Raw;
-use crate::source::{TimeUnit, Zone, strftime_items};
+use crate::source::{TimeUnit, Zone};
 
 /// 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999Z: what four digits of a year can write fits, no more.
 const RANGE_MILLIS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
@@ -35,9 +37,31 @@ impl TimeReader {
             TimeUnit::Millis => Unit::Epoch(0),
             TimeUnit::Micros => Unit::Epoch(-3),
             TimeUnit::Iso => Unit::Iso,
-            TimeUnit::Strftime(pattern) => Unit::Strftime(strftime_items(pattern).expect("checked with the source")),
+            TimeUnit::Strftime(pattern) => Unit::Strftime(items(pattern).expect("checked with the source")),
         };
         Self { unit, zone: zone.tz() }
+    }
+
+    /// Whether a strftime pattern can be read. The error says what to write instead.
+    pub(crate) fn check(pattern: &str) -> Result<(), &'static str> {
+        let items = items(pattern)?;
+        let has = |wanted: Item<'static>| items.contains(&wanted);
+        if has(Item::Fixed(Fixed::TimezoneName)) {
+            return Err("names of zones cannot be read: write the name itself in place of %Z, and set `zone`");
+        }
+        if has(Item::Numeric(Numeric::Nanosecond, Pad::Zero)) {
+            return Err(
+                "%f counts nanoseconds: write %.f for a fraction with its dot, or %3f, %6f, %9f for its digits alone",
+            );
+        }
+        // An instant that it has written must be read back; some items can only be read.
+        let (at, mut text) = (chrono::DateTime::UNIX_EPOCH, String::new());
+        match write!(text, "{}", at.format_with_items(items.iter())) {
+            Ok(()) if strftime(&text, &items, None).is_none() => {
+                Err("it tells no instant: it needs a date, and %p beside %I or %l")
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Milliseconds since the epoch; `None` where nothing was sent.
@@ -60,6 +84,12 @@ impl TimeReader {
         };
         millis.filter(|millis| RANGE_MILLIS.contains(millis)).map(Some).ok_or(Misfit)
     }
+}
+
+/// What a strftime pattern says. `.%f` is a fraction of any length, as Python writes it.
+fn items(pattern: &str) -> Result<Vec<Item<'static>>, &'static str> {
+    let items = StrftimeItems::new(&pattern.replace(".%f", "%.f")).parse_to_owned();
+    items.ok().filter(|_| pattern.contains('%')).ok_or("write s, ms, us, iso or a strftime pattern")
 }
 
 #[inline]
