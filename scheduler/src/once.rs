@@ -160,9 +160,8 @@ impl Scheduler {
         away: &mut Option<OnceError>,
     ) -> Result<Option<T>, OnceError> {
         match found {
-            Err(error @ OnceError::ServiceAway { .. }) => {
-                // Without the task database nothing works.
-                self.edges.tasks.now().await?;
+            // Without the task database nothing works.
+            Err(error @ OnceError::ServiceAway { .. }) if self.edges.tasks.now().await.is_ok() => {
                 *away = Some(error);
                 Ok(None)
             }
