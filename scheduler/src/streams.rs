@@ -9,7 +9,7 @@ mod intake;
 mod keys;
 mod shard;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,6 +77,8 @@ pub(crate) struct Streaming {
 struct Others {
     /// When the leases were to end at first.
     leases: HashMap<ShardId, neartime_model::Instant>,
+    /// Those whose leases have ended.
+    ended: HashSet<ShardId>,
     looks: u32,
 }
 
@@ -178,8 +180,12 @@ impl Streaming {
         let of_others =
             of_stream.filter(|row| row.worker.as_ref().is_some_and(|worker| *worker != self.settings.worker));
         let mut may_come_free = false;
-        for (shard, lease) in of_others.filter_map(|row| Some((row.shard, row.lease.filter(|lease| *lease > now)?))) {
-            may_come_free |= *others.leases.entry(shard).or_insert(lease) == lease;
+        for (shard, lease) in of_others.filter_map(|row| row.lease.map(|lease| (row.shard, lease))) {
+            may_come_free |= match lease > now {
+                true => *others.leases.entry(shard).or_insert(lease) == lease,
+                // It ended since shards were claimed last.
+                false => others.ended.insert(shard),
+            };
         }
         others.looks += 1;
         // Most have shown by the second time that they live.
