@@ -311,7 +311,8 @@ impl Walk<'_> {
 }
 
 impl DiscoverError {
-    /// Whether only some folders are out of reach, and all others were listed: waiting will hardly mend that.
+    /// Whether we may not look, at the location or at some of its folders, where the others were listed: waiting will
+    /// hardly mend that.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Unavailable { cause: object_store::Error::PermissionDenied { .. }, .. })
     }
